@@ -1,0 +1,62 @@
+# `make help` lists the targets. Needs make and Python 3.11 or newer with venv; nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo up test test-gateway check lock lock-check bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# One environment for everything, from the lock; made again when the lock or the project changes.
+.venv: $(STAMP)
+$(STAMP): locks/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the locked packages into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## a partner queries live stock through the gateway, told step by step
+	@$(BIN)/partnerapi demo
+
+up: $(STAMP)  ## the local stack in the foreground; Ctrl-C ends it
+	@$(BIN)/partnerapi up
+
+test: $(STAMP)  ## every test, against the embedded gateway
+	@$(BIN)/python -m pytest
+
+test-gateway: $(STAMP)  ## the gateway's conformance cases; GATEWAY=kong runs them on a real Kong
+	@$(BIN)/python -m pytest tests/gateway
+
+check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, then the tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory lock-check
+	@$(MAKE) --no-print-directory test
+
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-header pyproject.toml
+lock: $(STAMP)  ## write the lock files again from pyproject.toml (UPGRADE=--upgrade for newer releases)
+	@$(UV_COMPILE) $(UPGRADE) --extra embedded --extra dev -o locks/dev.txt
+	@$(UV_COMPILE) -c locks/dev.txt -o locks/runtime.txt
+
+# Fails when pyproject.toml asks for something that the locks do not hold. Newer releases do not matter.
+lock-check: $(STAMP)
+	@tmp=$$(mktemp -d) && trap 'rm -rf $$tmp' EXIT && cp locks/*.txt $$tmp/ && \
+	  $(UV_COMPILE) --extra embedded --extra dev -o $$tmp/dev.txt && \
+	  $(UV_COMPILE) -c $$tmp/dev.txt -o $$tmp/runtime.txt && \
+	  for f in dev runtime; do diff -q locks/$$f.txt $$tmp/$$f.txt >/dev/null || \
+	    { echo "locks/$$f.txt is not what pyproject.toml asks for; run: make lock"; exit 1; }; done
+
+bench: $(STAMP)  ## requests/s and latency through the gateway at 100 users (README's figures)
+	@$(BIN)/python -m benchmarks.gateway_load
+
+clean:  ## end the local stack, remove its state and .venv
+	@test ! -x $(BIN)/partnerapi || $(BIN)/partnerapi down
+	@rm -rf .stack .venv
