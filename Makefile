@@ -41,7 +41,7 @@ check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, then 
 	@$(MAKE) --no-print-directory test
 
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-  --no-header pyproject.toml
+  --no-header --no-annotate pyproject.toml
 lock: $(STAMP)  ## write the lock files again from pyproject.toml (UPGRADE=--upgrade for newer releases)
 	@$(UV_COMPILE) $(UPGRADE) --extra embedded --extra dev -o locks/dev.txt
 	@$(UV_COMPILE) -c locks/dev.txt -o locks/runtime.txt
