@@ -1,0 +1,1 @@
+"""Admin: partners, keys and the gateway's configuration; the only service that reads control."""

@@ -1,0 +1,1 @@
+"""Gateway control: render -> check -> publish -> verify."""

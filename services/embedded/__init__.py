@@ -1,0 +1,1 @@
+"""Embedded: the local stack, real servers out of wheels. For development and tests only."""

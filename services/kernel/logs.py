@@ -1,0 +1,64 @@
+"""Kernel: structured logs; one JSON object a line, or readable lines in development (D4)."""
+
+import logging
+import sys
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import structlog
+
+
+class LogFormat(StrEnum):
+    """How log lines look: `json` for machines, `console` for people."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+def configure_logs(log_format: LogFormat, *, service: str, environment: str) -> None:
+    """Send structlog's events, and what libraries log, to standard output. Once, at start."""
+    structlog.reset_defaults()
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _service_adder(service, environment),
+        structlog.processors.format_exc_info,
+    ]
+    renderer = _renderer(log_format)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _service_adder(service: str, environment: str) -> structlog.typing.Processor:
+    def add(
+        _logger: object, _method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        event["service"] = service
+        event["environment"] = environment
+        return event
+
+    return add
+
+
+def _renderer(log_format: LogFormat) -> structlog.typing.Processor:
+    if log_format is LogFormat.CONSOLE:
+        return structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    return structlog.processors.JSONRenderer(serializer=_json)
+
+
+def _json(event: Any, **_options: object) -> str:  # noqa: ANN401 -- structlog's own signature
+    return msgspec.json.encode(event, enc_hook=repr).decode()
