@@ -31,6 +31,10 @@ class RunningValkey:
         """The address of database 0."""
         return f"valkey://127.0.0.1:{self.port}/0"
 
+    def connect(self) -> client.Valkey:
+        """Return a client for database 0, itself a context manager."""
+        return client.Valkey(port=self.port, socket_timeout=2, socket_connect_timeout=2)
+
 
 def start_valkey(folder: Path, port: int, log: Path) -> RunningValkey:
     """Start a Valkey that keeps nothing on disk: cache, queue and counters may all be lost."""

@@ -26,6 +26,10 @@ class Key(msgspec.Struct, frozen=True):
     id: UUID
     secret: str
 
+    def __repr__(self) -> str:
+        """Leave the secret out: representations end in logs and tracebacks."""
+        return f"Key(id={self.id})"
+
 
 class Consumer(msgspec.Struct, frozen=True):
     """One partner in one environment, as the gateway knows it."""

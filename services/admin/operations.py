@@ -1,0 +1,126 @@
+"""Operations: what the people of operations do, each in one call; the command line calls these."""
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from services.admin.gateway import render as rendering
+from services.admin.gateway.consumers import read_consumers
+from services.admin.gateway.publish import NodeReport, publish_to_nodes
+from services.admin.keys import NewKey, StoredKey, find_key, insert_key, revoke
+from services.admin.partners import Partner, PartnerError, find_partner, insert_partner
+from services.kernel.encryption import SecretBox
+from services.kernel.environments import Environment
+
+# Held while a configuration is rendered and sent, so that an older one never lands last.
+PUBLISH_LOCK = 4_021_960_032
+
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class AdminSettings(msgspec.Struct, frozen=True):
+    """Admin's settings; docs/configuration.md tells each."""
+
+    admin_database_url: NonEmpty
+    master_keys: NonEmpty
+    kong_admin_urls: str = ""  # comma separated
+    gateway_policy: NonEmpty = "gateway/kong.yml"
+    gateway_upstreams: str = ""  # `query-live=http://127.0.0.1:8101,...`: where kong.yml differs
+    gateway_counters_url: str = ""  # `valkey://127.0.0.1:8063/0`: likewise
+
+    @property
+    def nodes(self) -> list[str]:
+        """The Admin API addresses of the Kong nodes."""
+        return [url.strip() for url in self.kong_admin_urls.split(",") if url.strip()]
+
+    @property
+    def addresses(self) -> rendering.Addresses:
+        """What the renderer puts in the place of kong.yml's own addresses."""
+        pairs = [pair.partition("=") for pair in self.gateway_upstreams.split(",") if pair.strip()]
+        upstreams = {name.strip(): url.strip() for name, _, url in pairs}
+        return rendering.Addresses(upstreams, _counter_store(self.gateway_counters_url))
+
+
+def _counter_store(url: str) -> rendering.CounterStore | None:
+    if not url:
+        return None
+    parts = urlsplit(url)
+    database = int(parts.path.strip("/") or 0)
+    return rendering.CounterStore(parts.hostname or "", parts.port or 6379, database)
+
+
+@contextlib.contextmanager
+def open_admin(settings: AdminSettings) -> Generator["Operations"]:
+    """Open the database for the length of a with block. Raises psycopg.OperationalError."""
+    box = SecretBox(settings.master_keys)
+    with psycopg.connect(
+        settings.admin_database_url, autocommit=True, connect_timeout=5
+    ) as connection:
+        yield Operations(settings, connection, box)
+
+
+class Operations:
+    """Partners, keys and the gateway's configuration, on one connection."""
+
+    def __init__(
+        self, settings: AdminSettings, connection: Connection[TupleRow], box: SecretBox
+    ) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._box = box
+
+    def create_partner(self, name: str, tier: str, contact: str) -> Partner:
+        """Add a partner without keys. Raises PartnerError, PolicyError."""
+        tiers = rendering.tiers_of(rendering.parse_policy(self._policy()))
+        if tier not in tiers:
+            msg = f"tier {tier} is not in kong.yml, which has {', '.join(tiers)}"
+            raise PartnerError(msg)
+        return insert_partner(self._connection, name=name, tier=tier, contact=contact)
+
+    def ensure_partner(self, name: str, tier: str, contact: str) -> Partner:
+        """Return the partner of this name, added first when there is none."""
+        found = find_partner(self._connection, name)
+        return found or self.create_partner(name, tier, contact)
+
+    def create_key(self, partner: str, environment: Environment) -> NewKey:
+        """Make a key; it works from the next publish on. Raises PartnerError."""
+        found = find_partner(self._connection, partner)
+        if found is None:
+            msg = f"there is no partner {partner}"
+            raise PartnerError(msg)
+        return insert_key(self._connection, self._box, found.id, environment)
+
+    def revoke_key(self, name: str) -> StoredKey:
+        """Revoke the key of this id or first characters. Raises KeyChoiceError."""
+        with self._connection.transaction():
+            key = find_key(self._connection, name)
+            revoke(self._connection, key)
+        return key
+
+    def render(self) -> str:
+        """Return the text for the gateway, with keys in plain text. Raises PolicyError."""
+        consumers = read_consumers(self._connection, self._box)
+        return rendering.render(self._policy(), consumers, self._settings.addresses)
+
+    def publish(self) -> list[NodeReport]:
+        """Send the configuration of now to every node. Raises PolicyError."""
+        self._connection.execute("SELECT pg_advisory_lock(%s)", [PUBLISH_LOCK])
+        try:
+            return publish_to_nodes(self.render(), self._settings.nodes)
+        finally:
+            self._connection.execute("SELECT pg_advisory_unlock(%s)", [PUBLISH_LOCK])
+
+    def _policy(self) -> str:
+        path = Path(self._settings.gateway_policy)
+        try:
+            return path.read_text()
+        except OSError as exc:
+            msg = f"GATEWAY_POLICY: {path} can't be read: {exc.strerror}"
+            raise rendering.PolicyError(msg) from exc

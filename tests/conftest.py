@@ -1,0 +1,89 @@
+"""Fixtures that several parts of the suite share: a real PostgreSQL and a real Valkey."""
+
+import itertools
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from services.embedded.postgres import RunningPostgres, running_postgres
+from services.embedded.valkey import RunningValkey, running_valkey
+from services.kernel.environments import Environment
+from services.kernel.schema.migrate import ROLES, migrate, set_role_password
+from services.kernel.schema.seed import seed
+
+TEMPLATE = "template_seeded"
+ROLE_PASSWORD = "a-password-of-the-tests"
+_number = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of one test: migrated, seeded, its own."""
+
+    name: str
+    server: RunningPostgres
+
+    @property
+    def owner_url(self) -> str:
+        """The address for its owner, who may do anything."""
+        return self.server.url(self.name)
+
+    def url(self, role: str) -> str:
+        """The address for a service's role, such as live_query."""
+        return self.server.url(self.name, role, ROLE_PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningPostgres]:
+    """One server for the session, with a template that each test's database is cloned from."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with running_postgres(folder, "fsync=off", "max_connections=300") as server:
+        _administer(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+        migrate(server.url(TEMPLATE))
+        for role in ROLES:
+            set_role_password(server.url(TEMPLATE), role, ROLE_PASSWORD)
+        for environment in Environment:
+            seed(server.url(TEMPLATE), environment)
+        yield server
+
+
+@pytest.fixture
+def database(postgres: RunningPostgres) -> Generator[Database]:
+    """A fresh database for one test."""
+    name = f"test_{next(_number)}"
+    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+    _administer(postgres, clone.format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+    yield Database(name, postgres)
+    drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+    _administer(postgres, drop.format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningValkey]:
+    """One Valkey for the session."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: RunningValkey) -> RunningValkey:
+    """The session's Valkey, emptied for this test."""
+    with valkey_server.connect() as connection:
+        connection.flushall()
+    return valkey_server
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Generator[RunningValkey]:
+    """A Valkey that this test may stop, kill or fill."""
+    with running_valkey(tmp_path / "valkey") as server:
+        yield server
+
+
+def _administer(server: RunningPostgres, statement: sql.Composable) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(statement)

@@ -1,0 +1,58 @@
+"""Migrations, roles and seed."""
+
+import psycopg
+from psycopg import sql
+
+from services.kernel.environments import Environment
+from services.kernel.schema.migrate import ROLES, migrate
+from services.kernel.schema.seed import PRODUCTS, products, seed
+from services.kernel.stock import StockStatus, stock_status
+from tests.conftest import Database
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    assert migrate(database.owner_url) == 0
+
+
+def test_the_roles_that_get_passwords_are_the_roles_that_migrations_make(
+    database: Database,
+) -> None:
+    with psycopg.connect(database.owner_url) as connection:
+        rows = connection.execute(
+            "SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper ORDER BY 1"
+        ).fetchall()
+    assert [row[0] for row in rows] == sorted(ROLES)
+
+
+def test_the_environments_are_alike_to_the_letter(database: Database) -> None:
+    columns = (
+        "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
+        " WHERE table_schema = %s ORDER BY 1, ordinal_position"
+    )
+    with psycopg.connect(database.owner_url) as connection:
+        live, sandbox = (connection.execute(columns, [str(e)]).fetchall() for e in Environment)
+    assert live == sandbox
+    assert len(live) > 10
+
+
+def test_the_seed_is_there_once_however_often_it_runs(database: Database) -> None:
+    for environment in Environment:
+        assert seed(database.owner_url, environment) == 0
+        count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(environment, "products"))
+        with psycopg.connect(database.owner_url) as connection:
+            assert connection.execute(count).fetchone() == (PRODUCTS,)
+
+
+def test_the_seed_is_the_same_every_time_and_another_for_the_sandbox() -> None:
+    live, sandbox = (dict(products(environment)) for environment in Environment)
+    assert live == dict(products(Environment.LIVE))
+    assert len(live) == len(sandbox) == PRODUCTS
+    assert not live.keys() & sandbox.keys()
+
+
+def test_the_seed_looks_like_a_shop() -> None:
+    quantities = [quantity for _, quantity in products(Environment.LIVE)]
+    share = {s: sum(stock_status(q) is s for q in quantities) / PRODUCTS for s in StockStatus}
+    assert 0.70 < share[StockStatus.IN_STOCK] < 0.90
+    assert 0.10 < share[StockStatus.LOW_STOCK] < 0.20
+    assert 0.03 < share[StockStatus.OUT_OF_STOCK] < 0.10
