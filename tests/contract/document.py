@@ -1,0 +1,63 @@
+"""Contract: read the public document, and check values against its schemas."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from openapi_schema_validator import OAS30Validator, oas30_format_checker
+
+DOCUMENT = Path(__file__).parents[2] / "specs" / "api" / "partner-inventory-api.yaml"
+METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"})
+
+Json = Any  # what json.loads returns
+
+
+@cache
+def load_document() -> dict[str, Any]:
+    """Return the public contract as it is in the repository."""
+    return yaml.safe_load(DOCUMENT.read_text(encoding="utf-8"))
+
+
+def expand(node: Json, document: dict[str, Any]) -> Json:
+    """Return `node` with each `$ref` replaced by what it names, made ready for checking.
+
+    Patterns end at the end of the text (Python's `$` also matches before a last newline), and
+    objects take no fields but the ones they name.
+    """
+    if isinstance(node, list):
+        return [expand(part, document) for part in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return expand(lookup(node["$ref"], document), document)
+    if "allOf" in node:
+        message = "allOf can't be checked for unknown fields: write the fields out"
+        raise ValueError(message)
+    return closed({key: expand(part, document) for key, part in node.items()})
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Make one schema exact: its pattern's end, and no fields but its own."""
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str) and pattern.endswith("$"):
+        schema["pattern"] = pattern.removesuffix("$") + r"\Z"
+    if schema.get("type") == "object" and "properties" in schema:
+        schema.setdefault("additionalProperties", False)
+    return schema
+
+
+def lookup(reference: str, document: dict[str, Any]) -> Json:
+    """Return what a reference inside the document names."""
+    found: Json = document
+    for part in reference.removeprefix("#/").split("/"):
+        found = found[part]
+    return found
+
+
+def schema_problems(schema: dict[str, Any], value: Json) -> Iterator[str]:
+    """Yield each way in which a value is not as an expanded schema says."""
+    validator = OAS30Validator(schema, format_checker=oas30_format_checker)
+    for error in validator.iter_errors(value):
+        yield f"{error.json_path}: {error.message}"
