@@ -53,8 +53,9 @@ def _operations(find_environment: FindEnvironment) -> Generator[Operations]:
 
 
 def _publish(operations: Operations, *, wanted: bool = True) -> None:
+    """Publish and tell how it went, on standard error: the output proper is the command's."""
     if not wanted:
-        click.echo("Not published: run `partnerapi gateway publish`.")
+        click.echo("Not published: run `partnerapi gateway publish`.", err=True)
         return
     began = time.monotonic()
     reports = operations.publish()
@@ -70,7 +71,7 @@ def _tell(reports: list[NodeReport], seconds: float) -> None:
         if report.error:
             click.echo(f"{report.url}  FAILED  {report.error}", err=True)
         else:
-            click.echo(f"{report.url}  runs {report.hash}  ({seconds:.2f} s)")
+            click.echo(f"{report.url}  runs {report.hash}  ({seconds:.2f} s)", err=True)
 
 
 @click.group()

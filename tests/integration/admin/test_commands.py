@@ -47,7 +47,8 @@ def test_a_key_is_alone_on_standard_output(run: CommandLine) -> None:
     assert run(CREATE).exit_code == 0
     result = run("keys create techmart --env live --no-publish")
     assert result.exit_code == 0
-    assert is_well_formed(result.stdout.splitlines()[0])
+    assert is_well_formed(result.stdout.strip())
+    assert "run `partnerapi gateway publish`" in result.stderr
 
 
 def test_a_node_that_is_away_is_named_and_the_exit_code_says_so(run: CommandLine) -> None:
@@ -69,7 +70,7 @@ def test_render_masks_keys_and_a_file_holds_them_for_its_owner_only(
     run: CommandLine, tmp_path: Path
 ) -> None:
     run(CREATE)
-    key = run("keys create techmart --env live --no-publish").stdout.splitlines()[0]
+    key = run("keys create techmart --env live --no-publish").stdout.strip()
     shown = run("gateway render").stdout
     assert key not in shown
     assert json.loads(shown)["_format_version"] == "3.0"
