@@ -1,0 +1,27 @@
+-- What a partner reads for each of the gateway's own errors (A5): status -> code and message.
+-- services/embedded/gateway/plugins/error_envelope.py says the same; a test compares the two, and
+-- the codes with services/kernel/errors.py.
+return {
+  NO_KEY = "No API key: send it in the X-API-Key header",
+  UNKNOWN_KEY = "Unknown API key",
+  SEVERAL_KEYS = "Send one X-API-Key header, not several",
+
+  by_status = {
+    [400] = { "INVALID_REQUEST", "The request is malformed" },
+    [401] = { "UNAUTHORIZED", "Unknown API key" },
+    [403] = { "FORBIDDEN", "This API key is not valid for this environment" },
+    [404] = { "NOT_FOUND", "No such path" },
+    [405] = { "METHOD_NOT_ALLOWED", "Method not allowed" },
+    [413] = { "PAYLOAD_TOO_LARGE", "The request body is too large" },
+    [414] = { "URI_TOO_LONG", "The URI is too long" },
+    [429] = { "RATE_LIMITED", "Rate limit exceeded: try again after the seconds in Retry-After" },
+    [500] = { "INTERNAL_ERROR", "An unexpected error occurred" },
+    [502] = { "BAD_GATEWAY", "The service behind the gateway did not answer properly" },
+    [503] = { "SERVICE_UNAVAILABLE", "The service is not available; try again" },
+    [504] = { "GATEWAY_TIMEOUT", "The service behind the gateway took too long" },
+  },
+
+  -- request-size-limiting answers 417 to a client that asked first (Expect: 100-continue). Such a
+  -- client would just send the body then; 413 tells it why not to.
+  status_instead = { [417] = 413 },
+}

@@ -1,0 +1,107 @@
+-- error-envelope: each of the gateway's own errors as {"code", "message", "request_id"} (A5).
+--
+-- rewrite        a request id of the client that is not ours to log is replaced before anybody sees
+--                it; what was sent as a key is noted, because key-auth hides it even when it is wrong
+-- header_filter  what did not come from the service gets our headers
+-- body_filter    and our body
+--
+-- A global instance covers unmatched routes and nginx's own 400 and 414 too; for the latter no
+-- rewrite has run.
+local answers = require "kong.plugins.error-envelope.answers"
+
+local kong = kong
+local ngx = ngx
+
+local ErrorEnvelope = {
+  -- Below every bundled plugin: correlation-id (100001) has set X-Request-ID on the way out.
+  PRIORITY = 1,
+  VERSION = "1.0.0",
+}
+
+local REQUEST_ID = "X-Request-ID"
+local API_KEY = "X-API-Key"
+local MAX_REQUEST_ID = 64 -- characters
+local MAX_HEADERS = 1000 -- the most that Kong reads
+
+-- Headers that describe a body which is replaced.
+local OF_THE_OLD_BODY = { "Content-Encoding", "Transfer-Encoding", "ETag", "Content-Language" }
+
+local function is_good_id(id)
+  return type(id) == "string" and #id <= MAX_REQUEST_ID and id:find("^[%w._-]+$") ~= nil
+end
+
+-- Note how many keys were sent: none, one or several.
+local function count_of_keys(value)
+  if type(value) == "table" then
+    return #value
+  end
+  return (value == nil or value == "") and 0 or 1
+end
+
+function ErrorEnvelope:rewrite()
+  local headers = kong.request.get_headers(MAX_HEADERS)
+  kong.ctx.plugin.keys = count_of_keys(headers[API_KEY])
+  local id = headers[REQUEST_ID]
+  if id ~= nil and not is_good_id(id) then
+    kong.service.request.set_header(REQUEST_ID, ngx.var.request_id)
+  end
+end
+
+-- Return the id that the answer carries, made and set if it has none yet.
+local function ensure_request_id()
+  local id = kong.response.get_header(REQUEST_ID)
+  if not is_good_id(id) then
+    id = ngx.var.request_id
+    kong.response.set_header(REQUEST_ID, id)
+  end
+  return id
+end
+
+local function message_about_keys(keys)
+  if keys == nil or keys == 0 then
+    return answers.NO_KEY
+  end
+  return keys > 1 and answers.SEVERAL_KEYS or answers.UNKNOWN_KEY
+end
+
+local function answer_to(status)
+  return answers.by_status[status] or answers.by_status[status < 500 and 400 or 500]
+end
+
+function ErrorEnvelope:header_filter()
+  local status = kong.response.get_status()
+  if kong.response.get_source() == "service" or status < 400 then
+    return
+  end
+  local instead = answers.status_instead[status]
+  if instead then
+    kong.response.set_status(instead)
+    status = instead
+  end
+  local code, message = unpack(answer_to(status))
+  if status == 401 then
+    message = message_about_keys(kong.ctx.plugin.keys)
+    kong.response.set_header("WWW-Authenticate", "Key")
+  end
+  -- Codes and messages are ours, the id is of plain characters: nothing needs escaping.
+  local body = string.format(
+    '{"code":"%s","message":"%s","request_id":"%s"}', code, message, ensure_request_id()
+  )
+  for _, name in ipairs(OF_THE_OLD_BODY) do
+    kong.response.clear_header(name)
+  end
+  kong.response.set_header("Content-Type", "application/json; charset=utf-8")
+  kong.response.set_header("Content-Length", #body)
+  kong.ctx.plugin.body = body
+end
+
+-- Called for each piece of the body; ours goes out with the last one. nginx itself leaves the body
+-- of an answer to HEAD out.
+function ErrorEnvelope:body_filter()
+  local body = kong.ctx.plugin.body
+  if body then
+    ngx.arg[1] = ngx.arg[2] and body or nil
+  end
+end
+
+return ErrorEnvelope

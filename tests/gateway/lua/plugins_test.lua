@@ -1,0 +1,201 @@
+-- Cases of the two plugins; self-contained, so that any LuaJIT can run them:
+--   luajit tests/gateway/lua/plugins_test.lua        from the repository's root
+-- Returns a list of {name, fault or false}; run as a program it prints them and exits with 1 if
+-- one failed.
+package.path = (ROOT or ".") .. "/gateway/plugins/?.lua;"
+  .. (ROOT or ".") .. "/tests/gateway/lua/?.lua;" .. package.path
+local stub = require "kong_stub"
+local answers = require "kong.plugins.error-envelope.answers"
+
+local ID = "0123456789abcdef0123456789abcdef"
+local results = {}
+
+local function case(name, body)
+  local good, fault = pcall(body)
+  results[#results + 1] = { name, not good and tostring(fault) or false }
+end
+
+local function equal(found, wanted)
+  if found ~= wanted then
+    error("found " .. tostring(found) .. ", wanted " .. tostring(wanted), 2)
+  end
+end
+
+local function body_of(code, message, id)
+  return '{"code":"' .. code .. '","message":"' .. message .. '","request_id":"' .. id .. '"}'
+end
+
+local function envelope(given)
+  given.plugin = "error-envelope"
+  return stub.request(given)
+end
+
+local function own_error(status, more)
+  local given = {
+    source = "exit",
+    status = status,
+    headers = { ["X-Request-ID"] = "id-1", ["Content-Length"] = "5", ["Content-Type"] = "text/html" },
+    pieces = { "<old>" },
+  }
+  for name, value in pairs(more or {}) do given[name] = value end
+  return envelope(given)
+end
+
+for status, answer in pairs(answers.by_status) do
+  case("status " .. status .. " is answered in the one shape", function()
+    local got = own_error(status, { sent = { ["X-API-Key"] = "wrong" } })
+    local wanted = body_of(answer[1], answer[2], "id-1")
+    equal(got.status, status)
+    equal(got.body, wanted)
+    equal(got.received["Content-Length"], tostring(#wanted))
+    equal(got.received["Content-Type"], "application/json; charset=utf-8")
+  end)
+end
+
+case("an error without a row of its own is answered by its class", function()
+  equal(own_error(418).body, body_of("INVALID_REQUEST", "The request is malformed", "id-1"))
+  equal(own_error(507).body, body_of("INTERNAL_ERROR", "An unexpected error occurred", "id-1"))
+end)
+
+case("a client that waits for 100-continue is told 413, not 417", function()
+  local got = own_error(417)
+  equal(got.status, 413)
+  equal(got.body, body_of("PAYLOAD_TOO_LARGE", "The request body is too large", "id-1"))
+end)
+
+for name, given in pairs({
+  ["no key"] = { nil, answers.NO_KEY },
+  ["an empty key"] = { "", answers.NO_KEY },
+  ["a wrong key"] = { "pk_live_wrong", answers.UNKNOWN_KEY },
+  ["several keys"] = { { "one", "two" }, answers.SEVERAL_KEYS },
+}) do
+  case("401 for " .. name .. " says so and how to authenticate", function()
+    local got = own_error(401, { sent = { ["x-api-key"] = given[1] } })
+    equal(got.body, body_of("UNAUTHORIZED", given[2], "id-1"))
+    equal(got.received["WWW-Authenticate"], "Key")
+  end)
+end
+
+case("other errors do not ask for a key", function()
+  equal(own_error(403).received["WWW-Authenticate"], nil)
+end)
+
+case("an answer of the service passes as it is", function()
+  for _, status in ipairs({ 200, 400, 404, 500 }) do
+    local got = envelope({ status = status, headers = { ETag = "x" }, pieces = { "a", "b", "" } })
+    equal(got.body, "ab")
+    equal(got.status, status)
+    equal(got.received["ETag"], "x")
+    equal(got.received["Content-Type"], nil)
+  end
+end)
+
+case("an answer of the gateway that is no error passes as it is", function()
+  equal(own_error(204, { pieces = { "" } }).body, "")
+end)
+
+case("the body goes out once, however many pieces the old one had", function()
+  local got = own_error(404, { pieces = { "a", "b", "c", "" } })
+  equal(got.body, body_of("NOT_FOUND", "No such path", "id-1"))
+end)
+
+case("headers of the old body are gone", function()
+  local got = own_error(502, {
+    headers = { ["X-Request-ID"] = "id-1", ["Content-Encoding"] = "gzip", ETag = "x" },
+  })
+  equal(got.received["Content-Encoding"], nil)
+  equal(got.received["ETag"], nil)
+end)
+
+case("an error of nginx itself, before any plugin ran, gets a request id", function()
+  local got = own_error(414, { source = "error", skip_request_phases = true, headers = {} })
+  equal(got.body, body_of("URI_TOO_LONG", "The URI is too long", ID))
+  equal(got.received["X-Request-ID"], ID)
+end)
+
+case("a bad request id that nobody could replace is not echoed", function()
+  local got = own_error(400, {
+    source = "error", skip_request_phases = true, headers = { ["X-Request-ID"] = 'a"b' },
+  })
+  equal(got.body, body_of("INVALID_REQUEST", "The request is malformed", ID))
+  equal(got.received["X-Request-ID"], ID)
+end)
+
+for _, id in ipairs({ "", " ", "a b", 'a"b', "a\\b", "a\nb", "a\0b", "é", ("x"):rep(65), "a/b", "a,b" }) do
+  case("the request id " .. id:gsub("%c", "?") .. " is replaced before the service sees it", function()
+    equal(envelope({ sent = { ["X-Request-ID"] = id } }).to_service["X-Request-ID"], ID)
+  end)
+end
+
+case("several request ids are replaced by one", function()
+  equal(envelope({ sent = { ["X-Request-ID"] = { "a", "b" } } }).to_service["X-Request-ID"], ID)
+end)
+
+for _, id in ipairs({ "a", "A-Z_0.9", ("x"):rep(64) }) do
+  case("the request id " .. id .. " is kept", function()
+    equal(envelope({ sent = { ["X-Request-ID"] = id } }).to_service["X-Request-ID"], nil)
+  end)
+end
+
+case("a missing request id is left to correlation-id", function()
+  equal(envelope({}).to_service["X-Request-ID"], nil)
+end)
+
+local CONF = { header = "X-Backend-Token", token = "a-secret" }
+
+case("the token goes to the service in place of a client's", function()
+  local got = stub.request({
+    plugin = "backend-token", conf = CONF, sent = { ["X-Backend-Token"] = "spoofed" },
+  })
+  equal(got.to_service["X-Backend-Token"], "a-secret")
+  equal(got.sent["X-Backend-Token"], "a-secret")
+end)
+
+for name, token in pairs({ none = false, empty = "", unresolved = "{vault://env/backend-token}" }) do
+  case("without a token (" .. name .. ") nothing gets to the service", function()
+    local got = stub.request({
+      plugin = "backend-token",
+      conf = { header = "X-Backend-Token", token = token or nil },
+    })
+    equal(got.status, 500)
+    equal(got.source, "exit")
+    equal(got.to_service["X-Backend-Token"], nil)
+    equal(#got.logged, 1)
+    equal(got.logged[1]:find("a-secret", 1, true), nil)
+  end)
+end
+
+case("the order among Kong's own plugins is as meant", function()
+  local backend_token = require("kong.plugins.backend-token.handler").PRIORITY
+  assert(backend_token < 910 and backend_token > 2, "between rate-limiting and termination")
+  assert(require("kong.plugins.error-envelope.handler").PRIORITY < 2, "after every other")
+end)
+
+case("the schemas name their plugin, and the token may be a reference", function()
+  local function config_of(schema)
+    for _, field in ipairs(schema.fields) do
+      if field.config then return field.config end
+    end
+  end
+  for _, name in ipairs({ "error-envelope", "backend-token" }) do
+    local schema = require("kong.plugins." .. name .. ".schema")
+    equal(schema.name, name)
+    equal(config_of(schema).type, "record")
+  end
+  local fields = config_of(require("kong.plugins.backend-token.schema")).fields
+  equal(fields[2].token.referenceable, true)
+  equal(fields[2].token.required, true)
+end)
+
+if arg and arg[0] and arg[0]:find("plugins_test%.lua$") then
+  local failed = 0
+  for _, result in ipairs(results) do
+    if result[2] then
+      failed = failed + 1
+      print("FAILED " .. result[1] .. ": " .. result[2])
+    end
+  end
+  print(#results - failed .. " passed, " .. failed .. " failed")
+  os.exit(failed == 0 and 0 or 1)
+end
+return results

@@ -1,0 +1,88 @@
+"""The Lua plugins, in LuaJIT out of a wheel and, where it is there, in Debian's."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lupa import luajit21
+
+from services.embedded.gateway.plugins import error_envelope
+from services.kernel.errors import STATUS_OF, ErrorCode
+from services.kernel.headers import API_KEY, REQUEST_ID
+
+REPOSITORY = Path(__file__).parents[3]
+PLUGINS = REPOSITORY / "gateway" / "plugins"
+CASES = REPOSITORY / "tests" / "gateway" / "lua" / "plugins_test.lua"
+AT_LEAST = 40  # cases; fewer means that the file ended early
+
+
+@pytest.fixture(scope="module")
+def lua() -> Any:  # noqa: ANN401 -- lupa has no types
+    runtime = luajit21.LuaRuntime()
+    runtime.globals().ROOT = str(REPOSITORY)
+    return runtime
+
+
+def test_every_case_passes_in_the_wheels_luajit(lua: Any) -> None:  # noqa: ANN401
+    results = [(row[1], row[2]) for row in lua.execute(CASES.read_text()).values()]
+    assert [row for row in results if row[1]] == []
+    assert len(results) >= AT_LEAST
+
+
+@pytest.mark.skipif(shutil.which("luajit") is None, reason="no luajit on PATH (Debian: luajit)")
+def test_every_case_passes_and_every_file_compiles_in_debians_luajit() -> None:
+    for file in PLUGINS.rglob("*.lua"):
+        compiled = subprocess.run(
+            ["luajit", "-b", str(file), "/dev/null"], capture_output=True, text=True, check=False
+        )
+        assert compiled.returncode == 0, compiled.stderr
+    ran = subprocess.run(
+        ["luajit", str(CASES)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    passed = re.search(r"^(\d+) passed, 0 failed$", ran.stdout, re.MULTILINE)
+    assert passed is not None
+    assert int(passed[1]) >= AT_LEAST
+
+
+def test_a_broken_plugin_fails_its_cases(lua: Any) -> None:  # noqa: ANN401
+    lua.globals().ANSWERS = str(PLUGINS / "kong/plugins/error-envelope/answers.lua")
+    lua.execute(
+        'package.loaded["kong.plugins.error-envelope.answers"] = nil\n'
+        'package.preload["kong.plugins.error-envelope.answers"] = function()\n'
+        "  local broken = dofile(ANSWERS)\n"
+        "  broken.status_instead = {}\n"
+        "  return broken\n"
+        "end"
+    )
+    failed = [row[1] for row in lua.execute(CASES.read_text()).values() if row[2]]
+    lua.execute('package.preload["kong.plugins.error-envelope.answers"] = nil')
+    assert failed == ["a client that waits for 100-continue is told 413, not 417"]
+
+
+def lua_answers(lua: Any) -> Any:  # noqa: ANN401
+    return lua.execute((PLUGINS / "kong/plugins/error-envelope/answers.lua").read_text())
+
+
+def test_lua_and_python_answer_alike(lua: Any) -> None:  # noqa: ANN401
+    answers = lua_answers(lua)
+    in_lua = {status: (row[1], row[2]) for status, row in answers.by_status.items()}
+    assert in_lua == {s: (str(code), text) for s, (code, text) in error_envelope.ANSWERS.items()}
+    assert dict(answers.status_instead.items()) == error_envelope.STATUS_INSTEAD
+    assert answers.NO_KEY == error_envelope.NO_KEY_MESSAGE
+    assert answers.UNKNOWN_KEY == error_envelope.UNKNOWN_KEY_MESSAGE
+    assert answers.SEVERAL_KEYS == error_envelope.SEVERAL_KEYS_MESSAGE
+
+
+def test_the_gateways_codes_are_the_kernels(lua: Any) -> None:  # noqa: ANN401
+    for status, row in lua_answers(lua).by_status.items():
+        assert STATUS_OF[ErrorCode(row[1])] == status
+
+
+def test_the_plugins_spell_the_headers_as_the_kernel_does() -> None:
+    handler = (PLUGINS / "kong/plugins/error-envelope/handler.lua").read_text()
+    assert f'"{API_KEY}"' in handler
+    assert f'"{REQUEST_ID}"' in handler
