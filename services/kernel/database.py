@@ -1,5 +1,8 @@
 """Kernel: pools of connections to PostgreSQL."""
 
+import logging
+from typing import Any
+
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -7,7 +10,19 @@ from psycopg_pool import AsyncConnectionPool
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 ACQUIRE_TIMEOUT = 2.0  # seconds a request may wait for a connection; the gateway gives up after 2
+RECONNECT_TIMEOUT = 0.3  # seconds; the pool's 300 would double its pauses to a minute and more
 STATEMENT_TIMEOUT_MS = 2_000  # no statement of a request is worth more time than the gateway gives
+
+# libpq's settings: a server that is gone without a word is noticed after about 10 s.
+KEEPALIVE: dict[str, Any] = {
+    "keepalives_idle": 5,  # seconds
+    "keepalives_interval": 2,  # seconds
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
+
+# The pool warns at every attempt to connect; its users log once that the database is away.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 def make_pool(url: str, *, name: str, size: int, statement_timeout_ms: int) -> Pool:
@@ -21,5 +36,7 @@ def make_pool(url: str, *, name: str, size: int, statement_timeout_ms: int) -> P
         max_size=size,
         open=False,
         timeout=ACQUIRE_TIMEOUT,
-        kwargs={"autocommit": True, "options": options, "connect_timeout": 2},
+        # A connection that fails is given up soon; the next request makes the pool try again.
+        reconnect_timeout=RECONNECT_TIMEOUT,
+        kwargs={"autocommit": True, "options": options, "connect_timeout": 2, **KEEPALIVE},
     )

@@ -1,0 +1,1 @@
+"""Web: what every HTTP service of ours does alike; composed by each service's app.py."""

@@ -1,0 +1,38 @@
+"""Gateway only: partner routes believe no request that did not come through the gateway (A7)."""
+
+import hmac
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from services.kernel import headers
+from services.kernel.environments import Environment
+from services.kernel.errors import ErrorCode, PartnerError
+
+NOT_FROM_GATEWAY = "Requests must come through the gateway"
+OTHER_ENVIRONMENT = "This API key is not valid for this environment"
+
+_TOKEN = headers.BACKEND_TOKEN.lower().encode()
+_ANONYMOUS = headers.ANONYMOUS_CONSUMER.lower().encode()
+_CUSTOM_ID = headers.CONSUMER_CUSTOM_ID.lower().encode()
+
+
+class GatewayOnly:
+    """Middleware that refuses what the gateway did not vouch for with its token."""
+
+    def __init__(self, app: ASGIApp, *, token: str, environment: Environment) -> None:
+        """Take the secret that the gateway puts into X-Backend-Token."""
+        self._app = app
+        self._token = token.encode()
+        self._suffix = environment.custom_id("").encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or raise PartnerError."""
+        self._check(dict(scope["headers"]))
+        await self._app(scope, receive, send)
+
+    def _check(self, given: dict[bytes, bytes]) -> None:
+        if not hmac.compare_digest(given.get(_TOKEN, b""), self._token) or _ANONYMOUS in given:
+            raise PartnerError(ErrorCode.FORBIDDEN, NOT_FROM_GATEWAY)
+        custom_id = given.get(_CUSTOM_ID, b"")
+        if custom_id == self._suffix or not custom_id.endswith(self._suffix):
+            raise PartnerError(ErrorCode.FORBIDDEN, OTHER_ENVIRONMENT)

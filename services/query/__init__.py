@@ -1,0 +1,1 @@
+"""Query: the read path; partner request -> cache -> database."""

@@ -1,0 +1,143 @@
+"""Entry: the composition root; `python -m services.query partner|internal`."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NoReturn
+
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from services.kernel.database import Pool, make_pool
+from services.kernel.logs import configure_logs
+from services.kernel.settings import SettingsError, load_settings
+from services.kernel.web.health import Dependency
+from services.kernel.web.serving import PortTakenError, listen, serve
+from services.query.app import Lifespan, make_internal_app, make_partner_app
+from services.query.availability import Availability
+from services.query.cache import Cache
+from services.query.changes import ChangeFeed
+from services.query.inventory import Inventory
+from services.query.settings import PartnerSettings, QuerySettings
+from services.query.store import Store
+
+PROGRAMS = {"partner": PartnerSettings, "internal": QuerySettings}
+STATEMENT_TIMEOUT_MS = 1_500  # as Store gives up after 1.5 s
+POOL_CLOSES_WITHIN = 1.0  # seconds
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one query process is made of."""
+
+    pool: Pool
+    store: Store
+    cache: Cache
+    feed: ChangeFeed
+    inventory: Inventory
+
+    @property
+    def dependencies(self) -> Mapping[str, Dependency]:
+        """What /health/ready looks at; without the cache, PostgreSQL answers alone."""
+        return {
+            "postgresql": Dependency(self.store.ping, essential=True),
+            "valkey": Dependency(self.cache.ping, essential=False),
+        }
+
+
+def main() -> None:
+    """Run the program that the command line names until SIGTERM."""
+    program = sys.argv[1] if len(sys.argv) == 2 else ""
+    if program not in PROGRAMS:
+        _fail("usage: python -m services.query partner|internal", code=2)
+    try:
+        settings = load_settings(PROGRAMS[program], os.environ)
+    except SettingsError as exc:
+        _fail(str(exc), code=2)
+    configure_logs(
+        settings.log_format, service=f"query {program}", environment=settings.environment
+    )
+    try:
+        listener = listen(settings.host, settings.port)
+    except PortTakenError as exc:
+        _fail(f"query {program}: {exc}", code=1)
+    if not serve(make_app(settings, build(settings)), listener):
+        sys.exit(1)
+
+
+def build(settings: QuerySettings) -> Parts:
+    """Make the parts; nothing connects before the app starts."""
+    environment, max_age = settings.environment, timedelta(seconds=settings.cache_max_age_seconds)
+    pool = make_pool(
+        settings.database_url,
+        name="query",
+        size=settings.database_pool_size,
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
+    store = Store(pool, environment, availability=_availability("database"))
+    cache = Cache(
+        settings.cache_url,
+        environment,
+        max_age=max_age,
+        clock=time.time,
+        availability=_availability("cache"),
+    )
+    feed = ChangeFeed(
+        settings.database_url,
+        environment,
+        cache,
+        poll=timedelta(seconds=settings.stock_poll_seconds),
+        max_age=max_age,
+        clock=time.time,
+        availability=_availability("changes"),
+    )
+    return Parts(pool, store, cache, feed, Inventory(store, cache, clock=time.time))
+
+
+def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:
+    """Return the partners' app or, for settings without a backend token, the internal one."""
+    if isinstance(settings, PartnerSettings):
+        return make_partner_app(
+            parts.inventory,
+            environment=settings.environment,
+            backend_token=settings.backend_token,
+            dependencies=parts.dependencies,
+            lifespan=running(parts),
+            clock=time.time,
+        )
+    return make_internal_app(
+        parts.inventory, dependencies=parts.dependencies, lifespan=running(parts)
+    )
+
+
+def running(parts: Parts) -> Lifespan:
+    """Return what runs beside the app: the pool, the feed; ended in order at shutdown."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
+        await parts.pool.open(wait=False)
+        feed = asyncio.create_task(parts.feed.run())
+        try:
+            yield
+        finally:
+            feed.cancel()
+            await asyncio.wait({feed}, timeout=POOL_CLOSES_WITHIN)
+            await parts.inventory.close()
+            await parts.cache.close()
+            await parts.pool.close(timeout=POOL_CLOSES_WITHIN)
+
+    return lifespan
+
+
+def _availability(name: str) -> Availability:
+    return Availability(name, clock=time.monotonic)
+
+
+def _fail(message: str, *, code: int) -> NoReturn:
+    sys.stderr.write(f"{message}\n")
+    sys.exit(code)

@@ -1,0 +1,35 @@
+"""Settings: what a query process is told by its environment."""
+
+from typing import Annotated
+
+import msgspec
+
+from services.kernel.environments import Environment
+from services.kernel.logs import LogFormat
+
+Positive = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+BackendToken = Annotated[str, msgspec.Meta(min_length=32)]
+CacheAge = Annotated[float, msgspec.Meta(gt=0, le=25)]
+PostgresUrl = Annotated[str, msgspec.Meta(pattern="^postgres(ql)?://")]
+ValkeyUrl = Annotated[str, msgspec.Meta(pattern="^(valkey|redis)s?://")]
+
+
+class QuerySettings(msgspec.Struct, kw_only=True):
+    """Both programs; each field is a variable of its name in capitals."""
+
+    environment: Environment
+    database_url: PostgresUrl  # of the role <environment>_query, on the primary
+    cache_url: ValkeyUrl
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)]  # 0: one that the system chooses
+    log_format: LogFormat = LogFormat.JSON
+    # Readers may be 30 s behind (Q7); 5 s of that are for reads under way and clocks that differ.
+    cache_max_age_seconds: CacheAge = 25
+    stock_poll_seconds: Positive = 1
+    database_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
+
+
+class PartnerSettings(QuerySettings, kw_only=True):
+    """The partners' program."""
+
+    backend_token: BackendToken  # what the gateway sends in X-Backend-Token (A7)

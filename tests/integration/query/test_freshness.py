@@ -1,0 +1,146 @@
+"""How soon a committed change is seen through two query processes (Q7)."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from services.embedded.valkey import RunningValkey
+from tests.conftest import Database
+from tests.query_process import QueryProcess, running_query, settings_for
+
+CHANGES = 200
+DEADLINE = 5.0  # seconds; the promise is 1, and a busy test machine gets the rest
+NEW_QUANTITY = 100_000  # and more: no seeded product has as many
+
+
+class Reader(threading.Thread):
+    """Asks one process for 200 products again and again; notes when it first saw each change."""
+
+    def __init__(self, query: QueryProcess, product_ids: list[str]) -> None:
+        super().__init__(daemon=True)
+        self._query = query
+        self._batches = [product_ids[:100], product_ids[100:]]
+        self.seen: dict[str, float] = {}
+        self.rounds = 0
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        with self._query.client(check=False) as client:
+            while not self.stop.is_set():
+                for batch in self._batches:
+                    answer = client.post("/partner/v1/inventory", json={"product_ids": batch})
+                    now = time.monotonic()
+                    for item in answer.json()["items"]:
+                        if item["quantity"] >= NEW_QUANTITY:
+                            self.seen.setdefault(item["product_id"], now)
+                self.rounds += 1
+
+
+def delays_of_changes(
+    database: Database, queries: list[QueryProcess], pause: float
+) -> tuple[list[float], list[Reader]]:
+    """Change 200 products; return for each, and each reader, commit to sight in seconds."""
+    with psycopg.connect(database.owner_url, autocommit=True) as writer:
+        rows = writer.execute("SELECT product_id FROM live.products ORDER BY 1 LIMIT 200")
+        product_ids = [row[0] for row in rows.fetchall()]
+        readers = [Reader(query, product_ids) for query in queries]
+        for reader in readers:
+            reader.start()
+        wait_until(lambda: all(reader.rounds >= 2 for reader in readers))  # the cache is warm
+        committed: dict[str, float] = {}
+        for number, product_id in enumerate(product_ids):
+            writer.execute(
+                "UPDATE live.products SET quantity = %s WHERE product_id = %s",
+                [NEW_QUANTITY + number, product_id],
+            )
+            committed[product_id] = time.monotonic()
+            time.sleep(pause)  # changes spread out, as they come
+    wait_until(lambda: all(len(reader.seen) == CHANGES for reader in readers))
+    for reader in readers:
+        reader.stop.set()
+        reader.join(timeout=10)
+    return [max(0, r.seen[p] - committed[p]) for r in readers for p in product_ids], readers
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def tell(what: str, delays: list[float]) -> None:
+    delays = sorted(delays)
+    p95 = delays[len(delays) * 95 // 100]
+    print(f"\n{what}: {len(delays)} seen, P95 {p95 * 1000:.0f} ms, max {delays[-1] * 1000:.0f} ms")
+
+
+def test_no_change_is_seen_later_than_a_second_after_its_commit(
+    database: Database, valkey: RunningValkey, tmp_path: Path
+) -> None:
+    settings = settings_for(database.url("live_query"), valkey.url)
+    with running_query(tmp_path, settings) as one, running_query(tmp_path, settings) as two:
+        delays, _ = delays_of_changes(database, [one, two], pause=0.005)
+    tell("notified", delays)
+    assert max(delays) < DEADLINE
+
+
+def test_without_notifications_the_poll_finds_every_change(
+    database: Database, valkey: RunningValkey, tmp_path: Path
+) -> None:
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE live.products DISABLE TRIGGER wake")
+    settings = settings_for(database.url("live_query"), valkey.url, STOCK_POLL_SECONDS=0.5)
+    with running_query(tmp_path, settings) as one:
+        delays, _ = delays_of_changes(database, [one], pause=0)
+    tell("polled every 0.5 s", delays)
+    assert max(delays) < DEADLINE
+
+
+def test_without_the_feed_no_change_is_seen_later_than_the_bound(
+    database: Database, valkey: RunningValkey, tmp_path: Path
+) -> None:
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE live.products DISABLE TRIGGER wake")
+    settings = settings_for(
+        database.url("live_query"),
+        valkey.url,
+        STOCK_POLL_SECONDS=3_600,
+        CACHE_MAX_AGE_SECONDS=2,
+    )
+    with running_query(tmp_path, settings) as one, running_query(tmp_path, settings) as two:
+        delays, readers = delays_of_changes(database, [one, two], pause=0.002)
+    tell("bound of 2 s", delays)
+    assert max(delays) < 2 + 0.5, "an entry was served past its bound"
+    # The feed was really cut off: what was cached stayed for a while.
+    assert max(delays) > 0.5
+    assert all(reader.rounds > 10 for reader in readers)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["removed", "inserted"])
+def test_removals_and_inserts_are_seen_as_soon_as_changes(
+    database: Database, valkey: RunningValkey, tmp_path: Path, known: bool
+) -> None:
+    settings = settings_for(database.url("live_query"), valkey.url)
+    with (
+        running_query(tmp_path, settings) as query,
+        query.client() as client,
+        psycopg.connect(database.owner_url, autocommit=True) as owner,
+    ):
+
+        def is_known() -> bool:
+            answer = client.get("/partner/v1/inventory", params={"product_ids": "NEW-1"}).json()
+            return len(answer["items"]) == 1
+
+        insert = "INSERT INTO live.products (product_id, quantity) VALUES ('NEW-1', 1)"
+        if known:
+            owner.execute(insert)
+        assert is_known() is known
+        owner.execute("DELETE FROM live.products WHERE product_id = 'NEW-1'" if known else insert)
+        deadline = time.monotonic() + DEADLINE
+        while is_known() is known:
+            assert time.monotonic() < deadline

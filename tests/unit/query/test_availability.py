@@ -1,0 +1,42 @@
+"""One line in the log when a dependency goes, one when it is back, however many requests saw it."""
+
+from structlog.testing import capture_logs
+
+from services.query.availability import QUIET, Availability
+
+
+class Clock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_outage_is_told_once_at_each_end() -> None:
+    clock = Clock()
+    cache = Availability("cache", clock=clock)
+    with capture_logs() as logs:
+        cache.succeeded()
+        for _ in range(50):
+            clock.now += 0.1
+            cache.failed(TimeoutError("slow"))
+        clock.now += QUIET
+        cache.succeeded()
+        cache.succeeded()
+    assert [event["event"] for event in logs] == ["cache.away", "cache.back"]
+    assert logs[0]["reason"] == "TimeoutError: slow"
+    assert logs[1]["away_seconds"] == 5.9
+
+
+def test_a_dependency_that_comes_and_goes_with_every_call_is_one_outage() -> None:
+    clock = Clock()
+    cache = Availability("cache", clock=clock)
+    with capture_logs() as logs:
+        for _ in range(50):
+            clock.now += 0.01
+            cache.failed(OSError("refused"))
+            cache.succeeded()
+    assert [event["event"] for event in logs] == ["cache.away"]
