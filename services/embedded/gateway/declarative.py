@@ -1,0 +1,130 @@
+"""Declarative: the text of a declarative file -> an immutable configuration, or why not."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+
+from services.embedded.gateway.entities import Entity, read_entities
+from services.embedded.gateway.model import (
+    NO_CONFIGURATION_HASH,
+    Configuration,
+    Consumer,
+    Credential,
+    Route,
+    Service,
+)
+from services.embedded.gateway.plugins import REGISTRY
+from services.embedded.gateway.plugins.base import Plugin, Scope, Surroundings
+from services.embedded.gateway.plugins.plan import Plans
+from services.embedded.gateway.refusal import InvalidConfigurationError
+from services.embedded.gateway.router import Router
+
+
+def text_hash(text: str) -> str:
+    """Return what Kong calls the configuration's hash: the MD5 of its text."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def no_configuration() -> Configuration:
+    """Return what a node has before it was ever given a file: no route at all."""
+    return Configuration(NO_CONFIGURATION_HASH, Router(()), Plans({}), {}, {})
+
+
+def load(text: str, surroundings: Surroundings) -> Configuration:
+    """Check a text and build its configuration. Raises InvalidConfigurationError."""
+    top = read_entities(_parse(text), surroundings.environment)
+    services = [entity for entity in top if entity.kind == "services"]
+    consumers = [(e, _consumer(e)) for e in top if e.kind == "consumers"]
+    routes = [
+        _route(route, _service(entity)) for entity in services for route in entity.of("routes")
+    ]
+    return Configuration(
+        hash=text_hash(text),
+        router=Router(routes),
+        plans=Plans(
+            {key: plugin for e in _plugins(top) for key, plugin in _plugin(e, surroundings)}
+        ),
+        consumers={name: consumer for entity, consumer in consumers for name in entity.names},
+        credentials={
+            credential.values["key"].encode(): Credential(credential.id, consumer)
+            for entity, consumer in consumers
+            for credential in entity.of("keyauth_credentials")
+        },
+    )
+
+
+def _parse(text: str) -> object:
+    # What admin sends is JSON: 20 times as fast to read as YAML.
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        pass
+    try:
+        return yaml.load(text, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as exc:
+        message = f"failed parsing declarative configuration: {exc}"
+        raise InvalidConfigurationError(document={"error": message}) from exc
+
+
+def _service(entity: Entity) -> Service:
+    values = entity.values
+    given: str = values["url"]
+    url = urlsplit(given)
+    return Service(
+        id=entity.id,
+        origin=f"http://{url.netloc}",
+        path=url.path.rstrip("/").encode(),
+        retries=values["retries"],
+        connect_timeout=values["connect_timeout"] / 1000,
+        write_timeout=values["write_timeout"] / 1000,
+        read_timeout=values["read_timeout"] / 1000,
+    )
+
+
+def _route(entity: Entity, service: Service) -> Route:
+    values = entity.values
+    return Route(
+        id=entity.id,
+        service=service,
+        hosts=frozenset(host.lower().encode() for host in values["hosts"]),
+        paths=tuple(values["paths"]),
+        methods=frozenset(values["methods"]),
+        strip_path=values["strip_path"],
+    )
+
+
+def _consumer(entity: Entity) -> Consumer:
+    values = entity.values
+    told: list[tuple[bytes, str | None]] = [
+        (b"x-consumer-id", entity.id),
+        (b"x-consumer-custom-id", values["custom_id"]),
+        (b"x-consumer-username", values["username"]),
+    ]
+    return Consumer(
+        id=entity.id,
+        username=values["username"],
+        custom_id=values["custom_id"],
+        groups=frozenset(acl.values["group"] for acl in entity.of("acls")),
+        headers={name: value.encode() for name, value in told if value},
+    )
+
+
+def _plugins(entities: list[Entity]) -> Iterator[Entity]:
+    for entity in entities:
+        if entity.kind == "plugins":
+            yield entity
+        yield from _plugins(entity.children)
+
+
+def _plugin(
+    entity: Entity, surroundings: Surroundings
+) -> Iterator[tuple[tuple[str, Scope], Plugin]]:
+    values: dict[str, Any] = entity.values
+    if values["enabled"]:
+        name: str = values["name"]
+        scope = Scope(values["route"], values["service"], values["consumer"])
+        yield (name, scope), REGISTRY[name](values["config"], scope, surroundings)

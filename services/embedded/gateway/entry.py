@@ -1,0 +1,134 @@
+"""Entry: one gateway node; reads the environment and the clock, serves until SIGTERM or SIGINT."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvicorn
+import uvloop
+
+from services.embedded.gateway.admin_api import AdminApi
+from services.embedded.gateway.counters import CounterStores
+from services.embedded.gateway.declarative import load, no_configuration
+from services.embedded.gateway.model import Configuration
+from services.embedded.gateway.plugins.base import Surroundings
+from services.embedded.gateway.protocol import GatewayProtocol
+from services.embedded.gateway.proxy import Proxy
+from services.embedded.gateway.refusal import InvalidConfigurationError
+from services.embedded.gateway.upstream import Upstream
+from services.kernel.logs import LogFormat, configure_logs
+from services.kernel.settings import SettingsError, load_settings
+
+DRAIN = 10  # seconds that requests under way get to end in; a service has 2 s to answer
+IDLE = 65  # seconds until an idle client connection is closed; nginx's keepalive_timeout in Kong
+GC_THRESHOLD = 20_000  # objects; requests leave few cycles, and a look at all objects is slow
+KEPT = "configuration"  # the file in the prefix folder; it holds keys in plain text
+
+_log = structlog.get_logger()
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """GATEWAY_PORT and so on."""
+
+    gateway_port: int
+    gateway_admin_port: int
+    gateway_prefix: str
+    gateway_host: str = "127.0.0.1"
+
+
+class _Listener(uvicorn.Server):
+    """A uvicorn server that leaves signals to main, because there are two of them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def main() -> None:
+    """Run a node with the settings of the environment."""
+    configure_logs(LogFormat.CONSOLE, service="gateway", environment="all")
+    try:
+        settings = load_settings(Settings, os.environ)
+    except SettingsError as exc:
+        sys.exit(f"gateway: {exc}")
+    gc.set_threshold(GC_THRESHOLD)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, os.environ))
+
+
+async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
+    surroundings = Surroundings(environment, time.time, CounterStores())
+    prefix = Path(settings.gateway_prefix)
+    upstream = Upstream()
+    proxy = Proxy(_kept_configuration(prefix, surroundings), upstream)
+    admin = AdminApi(proxy, lambda text: load(text, surroundings), lambda text: keep(prefix, text))
+    listeners = [
+        _Listener(_config(proxy, settings.gateway_host, settings.gateway_port)),
+        _Listener(_config(admin, "127.0.0.1", settings.gateway_admin_port)),
+    ]
+    _stop_on_signals(listeners)
+    try:
+        await asyncio.gather(*(listener.serve() for listener in listeners))
+    finally:
+        surroundings.stores.close()
+        await upstream.close()
+
+
+def _config(app: Proxy | AdminApi, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=GatewayProtocol if isinstance(app, Proxy) else "httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # the client is who connects, whatever its headers say
+        server_header=False,
+        timeout_keep_alive=IDLE,
+        timeout_graceful_shutdown=DRAIN,
+    )
+
+
+def _stop_on_signals(listeners: list[_Listener]) -> None:
+    def stop() -> None:
+        for listener in listeners:
+            listener.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+def _kept_configuration(prefix: Path, surroundings: Surroundings) -> Configuration:
+    """Return what ran before a restart; nothing, if there is nothing or it is no longer right."""
+    prefix.mkdir(mode=0o700, parents=True, exist_ok=True)
+    prefix.chmod(0o700)
+    kept = prefix / KEPT
+    if not kept.exists():
+        return no_configuration()
+    try:
+        return load(kept.read_text("utf-8"), surroundings)
+    except (InvalidConfigurationError, UnicodeDecodeError) as exc:
+        _log.warning("configuration.not_restored", reason=str(exc))
+        return no_configuration()
+
+
+def keep(prefix: Path, text: str) -> None:
+    """Store an accepted text; a crash leaves the old one or the new one, nothing between."""
+    new = prefix / f"{KEPT}.new"
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(prefix / KEPT)

@@ -1,0 +1,67 @@
+"""Model: one accepted configuration; it never changes, a new one takes its place as a whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from services.embedded.gateway.plugins.plan import Plans
+    from services.embedded.gateway.router import Router
+
+NO_CONFIGURATION_HASH = "0" * 32  # what Kong's status says while there is no configuration
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Service:
+    """Where requests go; timeouts are in seconds."""
+
+    id: str
+    origin: str  # http://host:port
+    path: bytes  # put before the request's path, without a slash at its end
+    retries: int
+    connect_timeout: float
+    write_timeout: float
+    read_timeout: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """Which requests go to a service."""
+
+    id: str
+    service: Service
+    hosts: frozenset[bytes]
+    paths: tuple[str, ...]
+    methods: frozenset[str]
+    strip_path: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Consumer:
+    """Who asks."""
+
+    id: str
+    username: str | None
+    custom_id: str | None
+    groups: frozenset[str]
+    # What a service is told about this consumer.
+    headers: Mapping[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Credential:
+    """A key of a consumer."""
+
+    id: str
+    consumer: Consumer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Configuration:
+    """What one declarative file says."""
+
+    hash: str  # the MD5 of its text, as Kong computes it
+    router: "Router"
+    plans: "Plans"
+    consumers: Mapping[str, Consumer]  # by id and by username
+    credentials: Mapping[bytes, Credential]  # by key

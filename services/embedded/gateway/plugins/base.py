@@ -1,0 +1,62 @@
+"""Plugins: what each of them is made of, and what it may use."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from services.embedded.gateway.counters import CounterStores
+from services.embedded.gateway.exchange import Exchange
+from services.embedded.gateway.fields import Fault, Fields, Values
+from services.embedded.gateway.responses import Answer, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What lies outside of a configuration."""
+
+    environment: Mapping[str, str]  # what {vault://env/...} reads
+    clock: Callable[[], float]  # seconds since 1970
+    stores: CounterStores
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which requests an instance is for; None means all."""
+
+    route: str | None = None
+    service: str | None = None
+    consumer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a plugin's config can refer to."""
+
+    consumers: frozenset[str]  # ids and usernames
+    environment: Mapping[str, str]
+
+
+class Plugin:
+    """One instance: a plugin with its config, for some scope."""
+
+    NAME: ClassVar[str]
+    PRIORITY: ClassVar[int]  # Kong's; the higher runs first
+    FIELDS: ClassVar[Fields]
+
+    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
+        """Take a config that `FIELDS` and `faults` found nothing wrong with."""
+
+    @classmethod
+    def faults(cls, config: Values, known: Known) -> Iterable[Fault]:
+        """Return what is wrong with a config whose fields are right one by one."""
+        del config, known
+        return ()
+
+    def rewrite(self, exchange: Exchange) -> None:
+        """Change a request before it has a route; only global instances are asked."""
+
+    async def access(self, exchange: Exchange) -> Answer | None:
+        """Let a request go on (None), or answer it."""
+
+    def header_filter(self, exchange: Exchange, response: Response) -> None:
+        """Change an answer before it goes out; also one to a request without a route."""
