@@ -55,7 +55,9 @@ def start(
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TZ") if key in os.environ}
     root = str(Path(__file__).resolve().parents[2])  # `-m services...` works from any folder
-    return {**kept, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1", **(extra or {})}
+    # The safe path keeps folders of the working directory from passing for packages.
+    python = {"PYTHONPATH": root, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    return {**kept, **python, **(extra or {})}
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, *, within: float) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 from collections.abc import Generator
@@ -63,13 +64,31 @@ def prepare(folder: Path, log: Path) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     data, secret = folder / "data", folder / PASSWORD_FILE
-    if not (data / "PG_VERSION").exists():
-        data.mkdir(exist_ok=True)
+    if not data.exists():
+        # Made beside its place and moved there when whole: a killed start leaves no half of one.
+        unfinished = folder / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        secret.unlink(missing_ok=True)
         secret.touch(mode=0o600)
         secret.write_text(secrets.token_urlsafe(24))
-        _give_to_server(data, secret)
-        _initdb(folder, data, secret, log)
+        _give_to_server(unfinished, secret)
+        _initdb(folder, unfinished, secret, log)
+        unfinished.rename(data)
+    _remove_stale_lock(data / "postmaster.pid")
     return secret.read_text()
+
+
+def _remove_stale_lock(lock: Path) -> None:
+    """Remove the lock of a server that was killed, if its process id belongs to another by now.
+
+    PostgreSQL would take that other process for a server of this folder and refuse to start.
+    """
+    if lock.exists():
+        pid = lock.read_text().split("\n", 1)[0]
+        name = Path(f"/proc/{pid}/comm")
+        if name.exists() and name.read_text().strip() != "postgres":
+            lock.unlink()
 
 
 def _give_to_server(*paths: Path) -> None:
@@ -88,27 +107,33 @@ def _initdb(folder: Path, data: Path, secret: Path, log: Path) -> None:
         raise StackError(msg)
 
 
-def start_postgres(folder: Path, port: int, log: Path, *options: str) -> RunningPostgres:
-    """Start PostgreSQL on loopback TCP only; a socket's path would be limited to 100 characters.
+def server_command(folder: Path, port: int, *options: str) -> list[str]:
+    """Return the server's command: loopback TCP only, as a socket's path is limited to 100 bytes.
 
     `options` are settings of postgresql.conf as `name=value`.
     """
-    password = prepare(folder, log)
-    program = [str(binary("postgres")), "-D", str(folder / "data"), "-p", str(port)]
+    command = [str(binary("postgres")), "-D", str(folder / "data"), "-p", str(port)]
     settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200")
     for setting in (*settings, *options):
-        program += ["-c", setting]
+        command += ["-c", setting]
+    return command
+
+
+def start_postgres(folder: Path, port: int, log: Path, *options: str) -> RunningPostgres:
+    """Start PostgreSQL and wait until it answers."""
+    password = prepare(folder, log)
+    program = server_command(folder, port, *options)
     process = start(program, log=log, folder=folder, death_signal=STOP_SIGNAL, uid=server_uid())
     server = RunningPostgres(port, password, process)
     name = f"postgres (port {port})"
-    wait_until(lambda: answers(server), process, name=name, log=log, within=READY_WITHIN)
+    wait_until(lambda: answers(server.url()), process, name=name, log=log, within=READY_WITHIN)
     return server
 
 
-def answers(server: RunningPostgres) -> bool:
-    """Say whether the server lets its superuser in."""
+def answers(url: str) -> bool:
+    """Say whether a server lets the role of this address in."""
     try:
-        psycopg.connect(server.url(), connect_timeout=2).close()
+        psycopg.connect(url, connect_timeout=2).close()
     except psycopg.OperationalError:
         return False
     return True

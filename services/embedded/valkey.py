@@ -36,12 +36,17 @@ class RunningValkey:
         return client.Valkey(port=self.port, socket_timeout=2, socket_connect_timeout=2)
 
 
+def server_command(folder: Path, port: int) -> list[str]:
+    """Return the server's command; it keeps nothing on disk, as all that it holds may be lost."""
+    command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port)]
+    return [*command, "--save", "", "--appendonly", "no", "--dir", str(folder)]
+
+
 def start_valkey(folder: Path, port: int, log: Path) -> RunningValkey:
-    """Start a Valkey that keeps nothing on disk: cache, queue and counters may all be lost."""
+    """Start a Valkey and wait until it answers."""
     folder.mkdir(parents=True, exist_ok=True)
-    program = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port)]
-    program += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
-    process = start(program, log=log, folder=folder, death_signal=STOP_SIGNAL)
+    command = server_command(folder, port)
+    process = start(command, log=log, folder=folder, death_signal=STOP_SIGNAL)
     wait_until(
         lambda: answers(port), process, name=f"valkey (port {port})", log=log, within=READY_WITHIN
     )

@@ -43,6 +43,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> bool:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is; the gateway knows
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=DRAIN,

@@ -19,6 +19,26 @@ local function first(value)
   return type(value) == "table" and value[1] or value
 end
 
+-- nginx's $http_...: dashes and underscores of a name are one, and several values are joined.
+local function as_nginx_reads(headers, variable)
+  local values = {}
+  for name, value in pairs(headers) do
+    if "http_" .. name:lower():gsub("-", "_") == variable then
+      for _, one in ipairs(type(value) == "table" and value or { value }) do
+        values[#values + 1] = one
+      end
+    end
+  end
+  return values[1] and table.concat(values, ", ")
+end
+
+-- Return the variables of a request, read as nginx does.
+local function variables(sent)
+  return setmetatable({ request_id = "0123456789abcdef0123456789abcdef" }, {
+    __index = function(_, name) return as_nginx_reads(sent, name) end,
+  })
+end
+
 -- Return the globals `kong` and `ngx` for one request.
 local function interface(state)
   local function allow(...)
@@ -34,7 +54,7 @@ local function interface(state)
     request = {
       get_headers = function()
         allow("rewrite", "access", "header_filter", "body_filter")
-        return state.sent
+        return state.given.listed or state.sent
       end,
     },
     service = {
@@ -78,7 +98,12 @@ local function interface(state)
       end,
     },
   }
-  return kong, { var = { request_id = "0123456789abcdef0123456789abcdef" }, arg = {} }
+  local ngx = {
+    var = variables(state.given.sent or {}),
+    req = { get_method = function() return state.given.method or "GET" end },
+    arg = {},
+  }
+  return kong, ngx
 end
 
 local function run_phase(state, handler, phase, conf)
@@ -88,10 +113,12 @@ local function run_phase(state, handler, phase, conf)
   end
 end
 
--- given: plugin, conf, sent (client's headers), skip_request_phases (nginx's own errors), source,
--- status, headers and pieces (of the answer before the plugin).
+-- given: plugin, conf, method, sent (client's headers), listed (what Kong lists of them, if not
+-- all), skip_request_phases (nginx's own errors), source, status, headers and pieces (of the answer
+-- before the plugin).
 function stub.request(given)
   local state = {
+    given = given,
     sent = case_blind(given.sent or {}),
     to_service = case_blind({}),
     received = case_blind(given.headers or {}),
@@ -120,7 +147,7 @@ function stub.request(given)
     run_phase(state, handler, "body_filter", given.conf)
     out[#out + 1] = ngx.arg[1] or ""
   end
-  state.body = table.concat(out)
+  state.pieces, state.body = out, table.concat(out)
   return state
 end
 

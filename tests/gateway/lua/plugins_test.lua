@@ -99,6 +99,37 @@ case("the body goes out once, however many pieces the old one had", function()
   equal(got.body, body_of("NOT_FOUND", "No such path", "id-1"))
 end)
 
+case("an error that answers HEAD has the length of its body, and no body", function()
+  local got = own_error(404, { method = "HEAD", pieces = { "", "" } })
+  equal(got.body, "")
+  equal(got.status, 404)
+  equal(got.received["Content-Length"], tostring(#body_of("NOT_FOUND", "No such path", "id-1")))
+end)
+
+case("what is not an error has no new body: 304", function()
+  local got = own_error(304, { pieces = { "" } })
+  equal(got.body, "")
+  equal(got.received["Content-Type"], "text/html")
+end)
+
+case("an answer of the service is never held back", function()
+  local got = envelope({ pieces = { "a", "b", "" } })
+  equal(table.concat(got.pieces, "|"), "a|b|")
+end)
+
+case("no text of the table needs escaping in JSON", function()
+  local function plain(text)
+    assert(text:find('^[%w%p ]+$') and not text:find('["\\]'), text)
+  end
+  for _, answer in pairs(answers.by_status) do
+    plain(answer[1])
+    plain(answer[2])
+  end
+  for _, text in ipairs({ answers.NO_KEY, answers.UNKNOWN_KEY, answers.SEVERAL_KEYS }) do
+    plain(text)
+  end
+end)
+
 case("headers of the old body are gone", function()
   local got = own_error(502, {
     headers = { ["X-Request-ID"] = "id-1", ["Content-Encoding"] = "gzip", ETag = "x" },
@@ -133,9 +164,28 @@ end)
 
 for _, id in ipairs({ "a", "A-Z_0.9", ("x"):rep(64) }) do
   case("the request id " .. id .. " is kept", function()
-    equal(envelope({ sent = { ["X-Request-ID"] = id } }).to_service["X-Request-ID"], nil)
+    equal(envelope({ sent = { ["X-Request-ID"] = id } }).sent["X-Request-ID"], id)
   end)
 end
+
+-- Kong passes X_Request_ID on, and nginx (so correlation-id too) reads it as X-Request-ID.
+for _, name in ipairs({ "X_Request_ID", "x-request_id" }) do
+  case("a bad request id in " .. name .. " is replaced too", function()
+    equal(envelope({ sent = { [name] = 'a"b' } }).to_service["X-Request-ID"], ID)
+  end)
+  case("a good request id in " .. name .. " is the one that the service sees", function()
+    equal(envelope({ sent = { [name] = "good-1" } }).to_service["X-Request-ID"], "good-1")
+  end)
+  case("a request id in both X-Request-ID and " .. name .. " counts as several", function()
+    local got = envelope({ sent = { ["X-Request-ID"] = "good-1", [name] = "good-2" } })
+    equal(got.to_service["X-Request-ID"], ID)
+  end)
+end
+
+case("a bad request id behind more headers than Kong lists is replaced", function()
+  local got = envelope({ sent = { ["X-Request-ID"] = "a b" }, listed = {} })
+  equal(got.to_service["X-Request-ID"], ID)
+end)
 
 case("a missing request id is left to correlation-id", function()
   equal(envelope({}).to_service["X-Request-ID"], nil)

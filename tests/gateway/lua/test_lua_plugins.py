@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from lupa import luajit21
 
+from services.embedded.gateway.fields import REQUIRED
 from services.embedded.gateway.plugins import error_envelope
+from services.embedded.gateway.plugins.backend_token import BackendToken
+from services.embedded.gateway.plugins.error_envelope import ErrorEnvelope
 from services.kernel.errors import STATUS_OF, ErrorCode
 from services.kernel.headers import API_KEY, REQUEST_ID
 
 REPOSITORY = Path(__file__).parents[3]
 PLUGINS = REPOSITORY / "gateway" / "plugins"
 CASES = REPOSITORY / "tests" / "gateway" / "lua" / "plugins_test.lua"
-AT_LEAST = 40  # cases; fewer means that the file ended early
+AT_LEAST = 55  # cases; fewer means that the file ended early
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,35 @@ def test_lua_and_python_answer_alike(lua: Any) -> None:  # noqa: ANN401
 def test_the_gateways_codes_are_the_kernels(lua: Any) -> None:  # noqa: ANN401
     for status, row in lua_answers(lua).by_status.items():
         assert STATUS_OF[ErrorCode(row[1])] == status
+
+
+@pytest.mark.parametrize("plugin", [ErrorEnvelope, BackendToken])
+def test_both_gateways_run_a_plugin_at_the_same_place(
+    lua: Any,  # noqa: ANN401
+    plugin: type[ErrorEnvelope | BackendToken],
+) -> None:
+    lua.execute(CASES.read_text())  # leaves the stub's kong and the plugins' path behind
+    handler = lua.eval(f'require("kong.plugins.{plugin.NAME}.handler")')
+    assert handler.PRIORITY == plugin.PRIORITY
+
+
+@pytest.mark.parametrize("plugin", [ErrorEnvelope, BackendToken])
+def test_both_gateways_take_the_same_configuration(
+    lua: Any,  # noqa: ANN401
+    plugin: type[ErrorEnvelope | BackendToken],
+) -> None:
+    lua.execute(CASES.read_text())
+    schema = lua.eval(f'require("kong.plugins.{plugin.NAME}.schema")')
+    config = next(row.config for row in schema.fields.values() if row.config)
+    fields = {
+        name: (field.type, bool(field.required))
+        for row in config.fields.values()
+        for name, field in row.items()
+    }
+    assert fields == {
+        name: ({str: "string"}[field.kind], field.default is REQUIRED)
+        for name, field in plugin.FIELDS.items()
+    }
 
 
 def test_the_plugins_spell_the_headers_as_the_kernel_does() -> None:

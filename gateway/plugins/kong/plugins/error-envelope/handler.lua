@@ -13,7 +13,8 @@ local kong = kong
 local ngx = ngx
 
 local ErrorEnvelope = {
-  -- Below every bundled plugin: correlation-id (100001) has set X-Request-ID on the way out.
+  -- Kong runs every phase from high to low: in header_filter correlation-id (100001) has set
+  -- X-Request-ID before. rewrite runs before all of access, whatever the priority.
   PRIORITY = 1,
   VERSION = "1.0.0",
 }
@@ -39,11 +40,12 @@ local function count_of_keys(value)
 end
 
 function ErrorEnvelope:rewrite()
-  local headers = kong.request.get_headers(MAX_HEADERS)
-  kong.ctx.plugin.keys = count_of_keys(headers[API_KEY])
-  local id = headers[REQUEST_ID]
-  if id ~= nil and not is_good_id(id) then
-    kong.service.request.set_header(REQUEST_ID, ngx.var.request_id)
+  kong.ctx.plugin.keys = count_of_keys(kong.request.get_headers(MAX_HEADERS)[API_KEY])
+  -- correlation-id reads this variable too: X_Request_ID (which Kong lets in) counts as the header,
+  -- several values come joined by ", ", and no number of other headers hides it.
+  local id = ngx.var.http_x_request_id
+  if id ~= nil then
+    kong.service.request.set_header(REQUEST_ID, is_good_id(id) and id or ngx.var.request_id)
   end
 end
 
@@ -92,11 +94,11 @@ function ErrorEnvelope:header_filter()
   end
   kong.response.set_header("Content-Type", "application/json; charset=utf-8")
   kong.response.set_header("Content-Length", #body)
-  kong.ctx.plugin.body = body
+  -- ngx.req, because kong.request.get_method compares a version that a malformed request may lack.
+  kong.ctx.plugin.body = ngx.req.get_method() ~= "HEAD" and body or ""
 end
 
--- Called for each piece of the body; ours goes out with the last one. nginx itself leaves the body
--- of an answer to HEAD out.
+-- Called for each piece of the body; ours goes out with the last one.
 function ErrorEnvelope:body_filter()
   local body = kong.ctx.plugin.body
   if body then

@@ -1,0 +1,223 @@
+"""Plan: what a stack consists of, with which ports and settings; pure, starts nothing."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from services.embedded import postgres, valkey
+from services.embedded.state import Secrets, database_url
+from services.kernel.environments import Environment
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+POLICY = REPOSITORY / "gateway" / "kong.yml"
+HOST = "127.0.0.1"
+COUNTERS_DATABASE = 1  # of the one Valkey; emptying the cache (0) leaves the limits alone
+
+# From the port base. 100 admin, 102 and 202 webhooks and 25 mail are kept for later.
+OFFSETS = {
+    "gateway": 0,
+    "gateway-admin": 1,
+    "postgres": 54,
+    "valkey": 63,
+    "query-live": 101,
+    "internal-live": 103,
+    "query-sandbox": 201,
+}
+HIGHEST_BASE = 65_535 - max(OFFSETS.values())
+
+
+class GatewayKind(StrEnum):
+    """Which gateway stands in front."""
+
+    EMBEDDED = "embedded"
+    KONG = "kong"
+    NONE = "none"  # nodes that run already, named by KONG_ADMIN_URLS
+
+
+class Stage(StrEnum):
+    """What is started together; ended in the opposite order of gateway, services, servers."""
+
+    SERVERS = "servers"
+    SERVICES = "services"
+    GATEWAY = "gateway"
+
+
+@dataclass(frozen=True)
+class Program:
+    """One child: how to start it and how to see that it is ready."""
+
+    name: str
+    stage: Stage
+    command: Sequence[str]
+    ports: tuple[int, ...]
+    health: str = ""  # an address that answers 200 when it is ready
+    environment: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    stop_signal: signal.Signals = signal.SIGTERM
+    unprivileged: bool = False  # becomes another user when root starts it
+    folder: Path | None = None  # its own, made first, mode 0700
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to start, and what the rest of the world needs to know of it."""
+
+    kind: GatewayKind
+    ports: dict[str, int]
+    programs: dict[str, Program]
+    nodes: str  # the gateway's admin addresses, comma separated
+    policy: Path
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The addresses for people and programs."""
+        shown = ("gateway", "gateway-admin", "internal-live")
+        return {name: f"http://{HOST}:{self.ports[name]}" for name in shown if name in self.ports}
+
+    @property
+    def admin(self) -> dict[str, str]:
+        """Admin's settings, but for secrets."""
+        upstreams = [
+            f"query-{environment}=http://{HOST}:{self.ports[f'query-{environment}']}"
+            for environment in Environment
+        ]
+        return {
+            "KONG_ADMIN_URLS": self.nodes,
+            "GATEWAY_POLICY": str(self.policy),
+            "GATEWAY_UPSTREAMS": ",".join(upstreams),
+            "GATEWAY_COUNTERS_URL": f"{_valkey_url(self.ports, COUNTERS_DATABASE)}",
+        }
+
+
+def make_plan(
+    folder: Path,
+    base: int,
+    kind: GatewayKind,
+    secrets: Secrets,
+    *,
+    policy: Path = POLICY,
+    kong: Path | None = None,
+    nodes: str = "",
+    as_root: bool = False,
+) -> Plan:
+    """Plan a stack in a state folder. `kong` is its program, `nodes` are for GatewayKind.NONE."""
+    ports = {name: base + offset for name, offset in OFFSETS.items()}
+    programs = [*_servers(folder, ports), *_services(ports, secrets)]
+    if kind is GatewayKind.EMBEDDED:
+        programs.append(_embedded_gateway(folder / "gateway", ports, secrets))
+    elif kind is GatewayKind.KONG and kong is not None:
+        programs.append(_kong(kong, folder / "kong", ports, secrets, as_root=as_root))
+    if kind is GatewayKind.NONE:
+        del ports["gateway"], ports["gateway-admin"]
+    else:
+        nodes = f"http://{HOST}:{ports['gateway-admin']}"
+    return Plan(kind, ports, {each.name: each for each in programs}, nodes, policy)
+
+
+def _servers(folder: Path, ports: dict[str, int]) -> list[Program]:
+    return [
+        Program(
+            name="valkey",
+            stage=Stage.SERVERS,
+            command=valkey.server_command(folder / "valkey", ports["valkey"]),
+            ports=(ports["valkey"],),
+            stop_signal=valkey.STOP_SIGNAL,
+            folder=folder / "valkey",
+        ),
+        Program(
+            name="postgres",
+            stage=Stage.SERVERS,
+            command=postgres.server_command(folder / "postgres", ports["postgres"]),
+            ports=(ports["postgres"],),
+            stop_signal=postgres.STOP_SIGNAL,
+            unprivileged=True,
+        ),
+    ]
+
+
+def _services(ports: dict[str, int], secrets: Secrets) -> list[Program]:
+    return [
+        _query("query-live", "partner", Environment.LIVE, ports, secrets),
+        _query("internal-live", "internal", Environment.LIVE, ports, secrets),
+        _query("query-sandbox", "partner", Environment.SANDBOX, ports, secrets),
+    ]
+
+
+def _query(
+    name: str, app: str, environment: Environment, ports: dict[str, int], secrets: Secrets
+) -> Program:
+    return Program(
+        name=name,
+        stage=Stage.SERVICES,
+        command=(sys.executable, "-m", "services.query", app),
+        ports=(ports[name],),
+        health=f"http://{HOST}:{ports[name]}/health/ready",
+        environment={
+            "ENVIRONMENT": environment,
+            "DATABASE_URL": database_url(ports["postgres"], f"{environment}_query", secrets),
+            "CACHE_URL": _valkey_url(ports, 0),
+            "BACKEND_TOKEN": secrets.backend_token,
+            "HOST": HOST,
+            "PORT": str(ports[name]),
+            "LOG_FORMAT": "console",
+        },
+    )
+
+
+def _embedded_gateway(prefix: Path, ports: dict[str, int], secrets: Secrets) -> Program:
+    return Program(
+        name="gateway",
+        stage=Stage.GATEWAY,
+        command=(sys.executable, "-m", "services.embedded.gateway"),
+        ports=(ports["gateway"], ports["gateway-admin"]),
+        health=f"http://{HOST}:{ports['gateway-admin']}/status",
+        folder=prefix,
+        environment={
+            "GATEWAY_HOST": HOST,
+            "GATEWAY_PORT": str(ports["gateway"]),
+            "GATEWAY_ADMIN_PORT": str(ports["gateway-admin"]),
+            "GATEWAY_PREFIX": str(prefix),
+            "BACKEND_TOKEN": secrets.backend_token,
+        },
+    )
+
+
+def _kong(
+    kong: Path, prefix: Path, ports: dict[str, int], secrets: Secrets, *, as_root: bool
+) -> Program:
+    """Kong in the foreground, with this repository's plugins and no declarative file (KONG.md)."""
+    # Workers that root starts become another user, who could not enter the prefix (mode 0700).
+    user = {"KONG_NGINX_USER": "root root"} if as_root else {}
+    return Program(
+        name="gateway",
+        stage=Stage.GATEWAY,
+        command=(sys.executable, "-m", "services.embedded.foreground", str(kong), "start"),
+        ports=(ports["gateway"], ports["gateway-admin"]),
+        health=f"http://{HOST}:{ports['gateway-admin']}/status",
+        folder=prefix,
+        environment={
+            **user,
+            "KONG_DATABASE": "off",
+            "KONG_PREFIX": str(prefix),
+            "KONG_PROXY_LISTEN": f"{HOST}:{ports['gateway']}",
+            "KONG_ADMIN_LISTEN": f"{HOST}:{ports['gateway-admin']}",
+            "KONG_ADMIN_GUI_LISTEN": "off",
+            "KONG_STATUS_LISTEN": "off",
+            "KONG_LUA_PACKAGE_PATH": f"{REPOSITORY}/gateway/plugins/?.lua;;",
+            "KONG_PLUGINS": "bundled,error-envelope,backend-token",
+            "KONG_NGINX_DAEMON": "off",
+            "KONG_NGINX_WORKER_PROCESSES": "1",
+            "KONG_PROXY_ACCESS_LOG": "off",
+            "KONG_ADMIN_ACCESS_LOG": "off",
+            "KONG_PROXY_ERROR_LOG": "/dev/stderr",
+            "KONG_ADMIN_ERROR_LOG": "/dev/stderr",
+            "KONG_ANONYMOUS_REPORTS": "off",
+            "BACKEND_TOKEN": secrets.backend_token,
+        },
+    )
+
+
+def _valkey_url(ports: dict[str, int], database: int) -> str:
+    return f"valkey://{HOST}:{ports['valkey']}/{database}"

@@ -1,0 +1,58 @@
+"""Summary: what a person needs to know of a stack that is up; reads well in a pipe too."""
+
+import itertools
+from pathlib import Path
+
+from services.embedded.plan import HOST
+from services.embedded.provision import TECHMART
+from services.embedded.state import StackRecord, StateFolder
+from services.kernel.environments import Environment
+from services.kernel.headers import API_KEY
+from services.kernel.schema.seed import products
+
+
+def summary(record: StackRecord, folder: StateFolder, *, detached: bool) -> str:
+    """Return the lines that `partnerapi up` prints."""
+    keys = folder.keys()[TECHMART.name]
+    rows = {**_addresses(record, folder), **_keys(keys)}
+    lines = [f"Partner Inventory Sync is up ({record.seconds:.1f} s).", ""]
+    lines += [f"  {name:<16}{value}" for name, value in rows.items()]
+    if "gateway" in record.urls:
+        lines += ["", "Try it:", f"  {curl_line(record.urls['gateway'], keys['live'])}"]
+    option = _state_dir_option(folder.path)
+    end = f"`partnerapi down{option}` ends it" if detached else "Ctrl-C ends it"
+    lines += ["", f"{end}; `partnerapi demo{option}` shows what it does."]
+    return "\n".join(lines)
+
+
+def _addresses(record: StackRecord, folder: StateFolder) -> dict[str, str]:
+    product, _ = next(products(Environment.LIVE))
+    internal = f"{record.urls['internal-live']}/api/v1/products/{product}/stock"
+    rows = {"gateway": record.admin["KONG_ADMIN_URLS"] + "  (running nodes)"}
+    if "gateway" in record.urls:
+        rows = {
+            "live": record.urls["gateway"],
+            "sandbox": f"{record.urls['gateway']}  with the header `Host: sandbox-api.localhost`",
+            "gateway admin": record.urls["gateway-admin"],
+        }
+    return {
+        **rows,
+        "internal stock": internal,
+        "PostgreSQL": f"{HOST}:{record.ports['postgres']}",
+        "Valkey": f"{HOST}:{record.ports['valkey']}",
+        "state, logs": str(folder.path),
+    }
+
+
+def _keys(keys: dict[str, str]) -> dict[str, str]:
+    return {f"{name} key": f"{key}  ({TECHMART.name})" for name, key in keys.items()}
+
+
+def curl_line(gateway: str, key: str) -> str:
+    """Return a command that shows the stock of three products."""
+    ids = ",".join(product for product, _ in itertools.islice(products(Environment.LIVE), 3))
+    return f"curl -H '{API_KEY}: {key}' '{gateway}/partner/v1/inventory?product_ids={ids}'"
+
+
+def _state_dir_option(path: Path) -> str:
+    return "" if path == Path.cwd() / ".stack" else f" --state-dir {path}"

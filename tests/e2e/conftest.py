@@ -1,0 +1,153 @@
+"""Fixtures: real local stacks, each on its own ports and in its own folder."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.embedded.children import port_is_free
+from services.embedded.plan import OFFSETS
+
+REPOSITORY = Path(__file__).parents[2]
+PARTNERAPI = [sys.executable, "-m", "services.cli"]
+COMMAND_TIMEOUT = 40  # seconds for one command; a start takes 3
+QUERY = "/partner/v1/inventory"
+
+
+def free_base() -> int:
+    """Return a port base whose ports are all free just now, below the ports of outgoing calls."""
+    while True:
+        base = random.randrange(10_000, 32_000)
+        if all(port_is_free(base + offset) for offset in OFFSETS.values()):
+            return base
+
+
+def process_state(pid: int) -> str:
+    """Return a process's state letter; empty when there is none, or only its exit code."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if state in "ZX" else state
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the ids of all processes below one, its children's children included."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parents[int(stat.parent.name)] = int(text.rpartition(")")[2].split()[1])
+    found: set[int] = set()
+    layer = {pid}
+    while layer := {child for child, parent in parents.items() if parent in layer} - found:
+        found |= layer
+    return found
+
+
+def wait_for(condition: Callable[[], object], what: str, *, within: float = 20) -> None:
+    """Return when the condition holds; fail after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {within} s"
+        time.sleep(0.05)
+
+
+@dataclass
+class LocalStack:
+    """A state folder and a port base, and the commands on them."""
+
+    state_dir: Path
+    base: int = field(default_factory=free_base)
+    printed: str = ""  # by the last `up`
+
+    def run(
+        self, command: str, *arguments: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one command of `partnerapi` on this stack."""
+        return subprocess.run(
+            [*PARTNERAPI, command, *arguments],
+            cwd=REPOSITORY,
+            env=self.environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT,
+            check=False,
+        )
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Return the environment of a command."""
+        return {**os.environ, "PARTNERAPI_STATE_DIR": str(self.state_dir), **variables}
+
+    def up(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Start it, detached."""
+        base = ("--port-base", str(self.base))
+        return self.run("up", "--detach", *base, *arguments, **variables)
+
+    def started(self, *arguments: str, **variables: str) -> None:
+        """Start it, detached."""
+        done = self.up(*arguments, **variables)
+        assert done.returncode == 0, done.stderr
+        self.printed = done.stdout
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Return the rows of `status`, by name."""
+        rows = json.loads(self.run("status", "--json").stdout)["processes"]
+        return {row["name"]: row for row in rows}
+
+    def pid(self, name: str) -> int:
+        """Return a process's id."""
+        return int(self.status()[name]["pid"])
+
+    def key(self, environment: str = "live", partner: str = "techmart") -> str:
+        """Return a key that `up` made."""
+        return json.loads((self.state_dir / "keys.json").read_text())[partner][environment]
+
+    def log(self, name: str) -> str:
+        """Return a child's log."""
+        return (self.state_dir / "logs" / f"{name}.log").read_text()
+
+    def query(self, key: str, *ids: str, host: str = "localhost") -> httpx.Response:
+        """Ask for stock through the gateway."""
+        return httpx.get(
+            f"http://127.0.0.1:{self.base}{QUERY}",
+            params={"product_ids": ",".join(ids or ("TV-1",))},
+            headers={"X-API-Key": key, "Host": host},
+            trust_env=False,
+        )
+
+    def end(self) -> None:
+        """End it, whatever state it is in."""
+        for pid in descendants(os.getpid()):
+            if process_state(pid) == "T":
+                os.kill(pid, signal.SIGCONT)  # a test may have stopped it
+        assert self.run("down").returncode == 0
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalStack]:
+    """A stack for the session; whoever disturbs it waits until it is well again."""
+    running = LocalStack(tmp_path_factory.mktemp("stack") / "state")
+    running.started()
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Generator[LocalStack]:
+    """A stack of one test, not started."""
+    stack = LocalStack(tmp_path / "state")
+    yield stack
+    stack.end()

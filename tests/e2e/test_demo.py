@@ -1,0 +1,54 @@
+"""The demo: it asserts what it tells, may be run again at once, and cleans up after itself."""
+
+import subprocess
+
+from tests.e2e.conftest import (
+    PARTNERAPI,
+    REPOSITORY,
+    LocalStack,
+    descendants,
+    process_state,
+    wait_for,
+)
+
+STEPS = 8
+
+
+def test_the_demo_passes_again_within_the_same_minute(stack: LocalStack) -> None:
+    for _ in range(2):
+        done = stack.run("demo")
+        assert done.returncode == 0, done.stdout
+        assert f"{STEPS} of {STEPS} steps did as they should" in done.stdout
+        assert "429 RATE_LIMITED, Retry-After" in done.stdout
+
+
+def test_the_demo_ends_the_stack_that_it_started(own_stack: LocalStack) -> None:
+    done = own_stack.run("demo", "--port-base", str(own_stack.base))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert own_stack.run("status").returncode == 3
+
+
+def test_a_killed_demo_leaves_no_stack_behind(own_stack: LocalStack) -> None:
+    with subprocess.Popen(
+        [*PARTNERAPI, "demo", "--port-base", str(own_stack.base)],
+        cwd=REPOSITORY,
+        env=own_stack.environment(),
+        stdout=subprocess.DEVNULL,
+    ) as demo:
+        wait_for(lambda: len(descendants(demo.pid)) > 2, "a stack that is starting")
+        started = descendants(demo.pid)
+        demo.kill()
+    wait_for(lambda: not [pid for pid in started if process_state(pid)], "its end")
+
+
+def test_a_step_that_goes_wrong_fails_the_demo_with_what_was_seen(stack: LocalStack) -> None:
+    kept = stack.state_dir / "keys.json"
+    right = kept.read_text()
+    kept.write_text(right.replace(stack.key("sandbox"), "pk_test_nobody-has-this-key"))
+    try:
+        done = stack.run("demo")
+    finally:
+        kept.write_text(right)
+    assert done.returncode == 1
+    assert 'FAILED: expected 403 FORBIDDEN, got 401: {"code":"UNAUTHORIZED"' in done.stdout
+    assert f"{STEPS - 1} of {STEPS} steps did as they should" in done.stdout

@@ -1,0 +1,73 @@
+"""The plan of a stack: ports, programs, settings."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.embedded.gateway.entry import Settings as GatewaySettings
+from services.embedded.plan import HIGHEST_BASE, OFFSETS, GatewayKind, Plan, make_plan
+from services.embedded.state import Secrets
+from services.kernel.schema.migrate import ROLES
+from services.kernel.settings import load_settings
+from services.query.settings import PartnerSettings, QuerySettings
+
+FOLDER = Path("/state")
+SECRETS = Secrets("master", "t" * 40, dict.fromkeys(ROLES, "word"))
+
+
+def planned(base: int = 8000, kind: GatewayKind = GatewayKind.EMBEDDED, **more: str) -> Plan:
+    return make_plan(FOLDER, base, kind, SECRETS, **more)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("query-live", PartnerSettings),
+        ("query-sandbox", PartnerSettings),
+        ("internal-live", QuerySettings),
+        ("gateway", GatewaySettings),
+    ],
+)
+def test_every_program_gets_settings_that_it_accepts(
+    name: str, settings: type[msgspec.Struct]
+) -> None:
+    load_settings(settings, planned().programs[name].environment)
+
+
+def test_a_service_gets_its_own_environments_role() -> None:
+    for environment in ("live", "sandbox"):
+        settings = planned().programs[f"query-{environment}"].environment
+        assert settings["ENVIRONMENT"] == environment
+        assert f"//{environment}_query:" in settings["DATABASE_URL"]
+
+
+def test_all_ports_follow_from_the_base_and_are_valid() -> None:
+    low, high = planned(1024), planned(HIGHEST_BASE)
+    assert {high.ports[name] - low.ports[name] for name in OFFSETS} == {HIGHEST_BASE - 1024}
+    assert max(high.ports.values()) == 65_535
+    used = [port for program in low.programs.values() for port in program.ports]
+    assert sorted(used) == sorted(low.ports.values())
+
+
+def test_running_nodes_take_the_place_of_a_gateway() -> None:
+    plan = planned(kind=GatewayKind.NONE, nodes="http://one:8001,http://two:8001")
+    assert "gateway" not in plan.programs
+    assert set(plan.urls) == {"internal-live"}
+    assert plan.admin["KONG_ADMIN_URLS"] == "http://one:8001,http://two:8001"
+    assert not {"gateway", "gateway-admin"} & set(plan.ports)
+
+
+def test_kong_is_started_without_a_declarative_file() -> None:
+    plan = make_plan(FOLDER, 8000, GatewayKind.KONG, SECRETS, kong=Path("/usr/bin/kong"))
+    settings = plan.programs["gateway"].environment
+    assert settings["KONG_DATABASE"] == "off"
+    assert "KONG_DECLARATIVE_CONFIG" not in settings
+    assert settings["KONG_PROXY_LISTEN"] == "127.0.0.1:8000"
+    assert settings["KONG_ADMIN_LISTEN"] == "127.0.0.1:8001"
+
+
+def test_a_plan_shows_no_secret() -> None:
+    shown = repr(planned())
+    assert SECRETS.backend_token not in shown
+    assert ":word@" not in shown

@@ -1,0 +1,148 @@
+"""The supervisor with small programs in the place of servers."""
+
+import re
+import signal
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from services.embedded import supervise
+from services.embedded.children import StackError, free_port
+from services.embedded.interrupts import ENDING, Interrupts, StopRequested
+from services.embedded.plan import Program, Stage
+from services.embedded.state import ChildRecord, StateFolder
+from services.embedded.supervise import Supervisor
+
+SERVE = (
+    "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1])));"
+    " time.sleep(60)"
+)
+FAIL = "import sys; sys.exit('the port is haunted')"
+
+
+class Desk:
+    """A supervisor, and what it said."""
+
+    def __init__(self, path: Path) -> None:
+        self.said: list[str] = []
+        self.records: dict[str, ChildRecord] = {}
+        self.folder = StateFolder(path)
+        self.folder.make()
+        self.interrupts = Interrupts()
+        self.supervisor = Supervisor(
+            self.folder, self.interrupts, tell=self.said.append, changed=self._changed
+        )
+
+    def _changed(self, records: dict[str, ChildRecord]) -> None:
+        self.records = records
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Generator[Desk]:
+    before = {number: signal.getsignal(number) for number in ENDING}
+    made = Desk(tmp_path / "state")
+    yield made
+    made.supervisor.stop()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def program(name: str, code: str, stage: Stage = Stage.SERVICES) -> Program:
+    port = free_port()
+    return Program(name, stage, (sys.executable, "-c", code, str(port)), (port,))
+
+
+def test_a_child_that_ends_during_a_start_is_told_with_its_last_words_and_log(desk: Desk) -> None:
+    desk.supervisor.start([program("good", SERVE), program("bad", FAIL)])
+    log = desk.folder.log("bad")
+    said = rf"bad \(port \d+\) ended with exit code 1: the port is haunted; its log is {log}"
+    with pytest.raises(StackError, match=said):
+        desk.supervisor.wait_ready(["good", "bad"])
+
+
+def test_a_child_that_never_gets_ready_is_named(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "READY_WITHIN", 0.2)
+    desk.supervisor.start([program("idle", "import time; time.sleep(60)")])
+    with pytest.raises(StackError, match=r"idle was not ready after 0 s; its log is .*idle\.log"):
+        desk.supervisor.wait_ready(["idle"])
+
+
+def test_pauses_grow_and_the_hook_is_asked_again_until_it_works(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(supervise, "LONGEST_PAUSE", 0.04)
+    monkeypatch.setattr(supervise, "TICK", 0.01)
+    # Fails three times, then serves.
+    code = (
+        "import pathlib, sys; tries = pathlib.Path('tries');"
+        " n = int(tries.read_text()) if tries.exists() else 0; tries.write_text(str(n + 1));"
+        f" exec({SERVE!r}) if n >= 3 else sys.exit('not yet')"
+    )
+    flaky = program("flaky", code)
+    desk.supervisor.start([flaky])
+    desk.supervisor._children["flaky"].pause = 0.01
+    asked: list[str] = []
+
+    def recovered(name: str) -> None:
+        asked.append(name)
+        if len(asked) == 1:
+            msg = "not this time"
+            raise StackError(msg)
+        raise StopRequested
+
+    with pytest.raises(StopRequested):
+        desk.supervisor.watch(recovered)
+    pauses = [
+        found.group(1) for line in desk.said if (found := re.search(r"again in (\S+) s", line))
+    ]
+    assert pauses == ["0.01", "0.02", "0.04"]
+    assert desk.said[-1].startswith("flaky answers again, but: not this time")
+    assert asked == ["flaky", "flaky"]
+
+
+def test_children_end_from_the_front_to_the_back(desk: Desk) -> None:
+    stages = (Stage.SERVERS, Stage.GATEWAY, Stage.SERVICES)
+    programs = [program(stage, SERVE, stage) for stage in stages]
+    desk.supervisor.start(programs)
+    desk.supervisor.wait_ready([each.name for each in programs])
+    assert set(desk.records) == set(stages)
+    assert desk.supervisor.stop() == [Stage.GATEWAY, Stage.SERVICES, Stage.SERVERS]
+
+
+def test_a_child_that_will_not_end_is_killed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "END_WITHIN", 0.1)
+    deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SERVE}"
+    desk.supervisor.start([program("deaf", deaf)])
+    desk.supervisor.wait_ready(["deaf"])
+    assert desk.supervisor.stop() == ["deaf"]
+    assert desk.supervisor._children["deaf"].process.returncode == -signal.SIGKILL
+
+
+def test_a_signal_waits_for_a_step_that_must_be_whole_and_comes_once(desk: Desk) -> None:
+    steps: list[str] = []
+
+    def whole_step() -> None:
+        with desk.interrupts.held():
+            signal.raise_signal(signal.SIGTERM)
+            steps.append("whole")
+
+    with pytest.raises(StopRequested):
+        whole_step()
+    signal.raise_signal(signal.SIGINT)  # the way out is not disturbed
+    assert steps == ["whole"]
+
+
+def test_logs_of_the_start_before_are_kept_once(desk: Desk) -> None:
+    desk.folder.log("idle").write_text("of the last start\n")
+    desk.supervisor.start([program("idle", "print('of this one', flush=True)")])
+    deadline = time.monotonic() + 10
+    while "of this one" not in desk.folder.log("idle").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert (desk.folder.logs / "idle.log.1").read_text() == "of the last start\n"
