@@ -83,6 +83,7 @@ class Plan:
             f"query-{environment}=http://{HOST}:{self.ports[f'query-{environment}']}"
             for environment in Environment
         ]
+        upstreams.append(f"documents=http://{HOST}:{self.ports['query-live']}")
         return {
             "KONG_ADMIN_URLS": self.nodes,
             "GATEWAY_POLICY": str(self.policy),

@@ -15,10 +15,11 @@ from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Receive,
 from services.kernel.environments import Environment
 from services.kernel.errors import ErrorCode, PartnerError
 from services.kernel.web.bodies import ClientGoneError, read_json_body
-from services.kernel.web.failures import REFUSALS, answer_failure
+from services.kernel.web.failures import REFUSALS, answer_failure, refuse_trailing_slash
 from services.kernel.web.gateway_only import GatewayOnly
 from services.kernel.web.health import Dependency, health_routes
 from services.kernel.web.request_scope import RequestScope, send_json
+from services.query.documents import document_routes
 from services.query.inventory import Found, Inventory
 from services.query.items import rfc3339
 from services.query.requests import check_product_id, ids_of_body, ids_of_query
@@ -45,7 +46,7 @@ def make_partner_app(
     partner_routes = Router(
         "/", route_handlers=[inventory_route(inventory, clock)], middleware=[gateway_only]
     )
-    return _make_app([partner_routes], dependencies, lifespan)
+    return _make_app([partner_routes, *document_routes()], dependencies, lifespan)
 
 
 def make_internal_app(
@@ -89,8 +90,7 @@ def stock_route(inventory: Inventory) -> HTTPRouteHandler:
 
 
 async def _requested_ids(scope: HTTPScope, receive: Receive) -> list[str]:
-    if scope["raw_path"].endswith(b"/"):  # Litestar's routing takes that for the same path
-        raise PartnerError(*REFUSALS[404])
+    refuse_trailing_slash(scope)
     method = str(scope["method"])
     if method == "POST":
         return ids_of_body(await read_json_body(scope, receive))

@@ -66,7 +66,11 @@ def conformance_policy(places: Places, *more: Consumer) -> Document:
         partner("techmart", "qa", SANDBOX_KEY, environment="sandbox"),
         *more,
     ]
-    upstreams = {"query-live": places.service, "query-sandbox": f"{places.service}/sandbox"}
+    upstreams = {
+        "query-live": places.service,
+        "query-sandbox": f"{places.service}/sandbox",
+        "documents": places.service,
+    }
     addresses = Addresses(upstreams, places.counters)
     document = json.loads(render(KONG_YML.read_text("utf-8"), consumers, addresses))
     document["services"] += _services(places)

@@ -160,6 +160,14 @@ def test_wrong_keys_are_limited_by_address(node: Node) -> None:
     assert ask_often(node, 1, wrong, source=own_address())[0].status == 401
 
 
+def test_the_public_documents_are_limited_by_address(node: Node) -> None:
+    path, source = "/partner/v1/openapi.yaml", own_address()
+    answers = ask_often(node, 121, path=path, source=source)
+    assert [answer.status for answer in answers] == [200] * 120 + [429]
+    assert_own_error(answers[-1], 429, "RATE_LIMITED")
+    assert ask_often(node, 1, path=path, source=own_address())[0].status == 200
+
+
 def test_a_limit_of_consumer_and_route_comes_before_all_others(node: Node) -> None:
     answers = ask_often(node, 21, ("X-API-Key", RANKED_KEY), path="/limits/both")
     assert passed(answers) == 20

@@ -64,6 +64,10 @@ local function interface(state)
           state.sent[name] = value
           state.to_service[name] = value
         end,
+        clear_header = function(name)
+          allow("rewrite", "access")
+          state.sent[name] = nil
+        end,
       },
     },
     response = {

@@ -201,6 +201,16 @@ case("the token goes to the service in place of a client's", function()
   equal(got.sent["X-Backend-Token"], "a-secret")
 end)
 
+case("a header that the service must not see is hidden, and no other", function()
+  local got = stub.request({
+    plugin = "backend-token",
+    conf = { header = "X-Backend-Token", token = "a-secret", hide = { "X-API-Key" } },
+    sent = { ["x-api-key"] = "pk_live_key", Accept = "*/*" },
+  })
+  equal(got.sent["X-API-Key"], nil)
+  equal(got.sent["Accept"], "*/*")
+end)
+
 for name, token in pairs({ none = false, empty = "", unresolved = "{vault://env/backend-token}" }) do
   case("without a token (" .. name .. ") nothing gets to the service", function()
     local got = stub.request({

@@ -109,7 +109,7 @@ def test_both_gateways_take_the_same_configuration(
         for name, field in row.items()
     }
     assert fields == {
-        name: ({str: "string"}[field.kind], field.default is REQUIRED)
+        name: ({str: "string", list: "array"}[field.kind], field.default is REQUIRED)
         for name, field in plugin.FIELDS.items()
     }
 

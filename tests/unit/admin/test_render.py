@@ -93,7 +93,11 @@ def test_what_kong_would_not_need_is_left_out_and_the_rest_is_kept() -> None:
     document = rendered()
     assert "_ignore" not in document
     assert document["_format_version"] == "3.0"
-    assert [s["name"] for s in document["services"]] == ["query-live", "query-sandbox"]
+    assert [s["name"] for s in document["services"]] == [
+        "query-live",
+        "query-sandbox",
+        "documents",
+    ]
 
 
 def test_addresses_are_replaced_by_service_name_and_nothing_else_is() -> None:

@@ -20,11 +20,13 @@ class BackendToken(Plugin):
     FIELDS: ClassVar[Fields] = {
         "header": Field(str, REQUIRED),
         "token": Field(str, REQUIRED),
+        "hide": Field(list, elements=str),
     }
 
     def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
         del scope
         self._header: bytes = config["header"].lower().encode()
+        self._hidden = [name.lower().encode() for name in config["hide"] or ()]
         self._token = _resolve(config["token"], surroundings.environment).encode()
 
     @classmethod
@@ -35,6 +37,8 @@ class BackendToken(Plugin):
 
     async def access(self, exchange: Exchange) -> Answer | None:
         exchange.set_header(self._header, self._token)
+        for name in self._hidden:
+            exchange.remove_header(name)
         return None
 
 

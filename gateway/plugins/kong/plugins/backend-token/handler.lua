@@ -20,6 +20,9 @@ function BackendToken:access(conf)
   end
   -- Sets, and so overwrites what a client may have sent.
   kong.service.request.set_header(conf.header, conf.token)
+  for _, name in ipairs(conf.hide or {}) do
+    kong.service.request.clear_header(name)
+  end
 end
 
 return BackendToken

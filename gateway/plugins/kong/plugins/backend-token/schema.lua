@@ -12,6 +12,8 @@ return {
           { header = { type = "string", required = true, len_min = 1 } },
           -- referenceable: "{vault://env/backend-token}" is read from BACKEND_TOKEN.
           { token = { type = "string", required = true, referenceable = true } },
+          -- Headers that the service must not see, where no key-auth hides them.
+          { hide = { type = "array", elements = { type = "string" }, default = {} } },
         },
       },
     },
