@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -34,8 +34,16 @@ class Seen:
         return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] * 1000
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where queries go, and what they must carry to be answered there."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
 async def query_load(
-    url: str, key: str, products: Sequence[str], *, ids: int, users: int, seconds: float
+    target: Target, products: Sequence[str], *, ids: int, users: int, seconds: float
 ) -> Seen:
     """Have each of `users` post batches of `ids` random products, one after another."""
     seen = Seen(seconds)
@@ -43,12 +51,14 @@ async def query_load(
     bodies = [
         msgspec.json.encode({"product_ids": chance.sample(products, ids)}) for _ in range(500)
     ]
-    headers = {"X-API-Key": key, "Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", **target.headers}
     connector = aiohttp.TCPConnector(limit=users)
     async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
         end = time.perf_counter() + seconds
         batches = itertools.cycle(bodies)
-        await asyncio.gather(*(_user(session, url, batches, end, seen) for _ in range(users)))
+        await asyncio.gather(
+            *(_user(session, target.url, batches, end, seen) for _ in range(users))
+        )
     return seen
 
 
