@@ -36,16 +36,20 @@ class RunningValkey:
         return client.Valkey(port=self.port, socket_timeout=2, socket_connect_timeout=2)
 
 
-def server_command(folder: Path, port: int) -> list[str]:
-    """Return the server's command; it keeps nothing on disk, as all that it holds may be lost."""
-    command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port)]
+def server_command(folder: Path, port: int, host: str = "127.0.0.1") -> list[str]:
+    """Return the server's command; it keeps nothing on disk, as all that it holds may be lost.
+
+    On another `host` than loopback whoever reaches it may use it.
+    """
+    command = [str(get_binary_path()), "--bind", host, "--port", str(port)]
+    command += [] if host == "127.0.0.1" else ["--protected-mode", "no"]
     return [*command, "--save", "", "--appendonly", "no", "--dir", str(folder)]
 
 
-def start_valkey(folder: Path, port: int, log: Path) -> RunningValkey:
+def start_valkey(folder: Path, port: int, log: Path, host: str = "127.0.0.1") -> RunningValkey:
     """Start a Valkey and wait until it answers."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = server_command(folder, port)
+    command = server_command(folder, port, host)
     process = start(command, log=log, folder=folder, death_signal=STOP_SIGNAL)
     wait_until(
         lambda: answers(port), process, name=f"valkey (port {port})", log=log, within=READY_WITHIN
@@ -64,10 +68,12 @@ def answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def running_valkey(folder: Path, port: int | None = None) -> Generator[RunningValkey]:
+def running_valkey(
+    folder: Path, port: int | None = None, *, host: str = "127.0.0.1"
+) -> Generator[RunningValkey]:
     """Run a Valkey for the length of a with block, on a free port unless one is given."""
     folder.mkdir(parents=True, exist_ok=True)
-    server = start_valkey(folder, port or free_port(), folder / "valkey.log")
+    server = start_valkey(folder, port or free_port(), folder / "valkey.log", host)
     try:
         yield server
     finally:

@@ -19,6 +19,8 @@ from tests.gateway.policy import Places, conformance_policy, partner
 from tests.gateway.recording_service import RecordingService
 
 UPSTREAM_HOST = os.environ.get("UPSTREAM_HOST", "127.0.0.1")
+# What a gateway on another machine must reach listens on every address of this one.
+LISTEN_HOST = "127.0.0.1" if UPSTREAM_HOST == "127.0.0.1" else "0.0.0.0"
 
 # Partners with a limit that one case uses up.
 LIMITED = {
@@ -40,21 +42,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def valkey(folder: Path) -> Iterator[RunningValkey]:
     """The counters' store."""
-    with running_valkey(folder / "valkey") as server:
+    with running_valkey(folder / "valkey", host=LISTEN_HOST) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def stalled_valkey(folder: Path) -> Iterator[RunningValkey]:
     """A store for the cases that stop and end it."""
-    with running_valkey(folder / "stalled") as server:
+    with running_valkey(folder / "stalled", host=LISTEN_HOST) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[RecordingService]:
     """What stands behind the gateway."""
-    server = RecordingService("127.0.0.1" if UPSTREAM_HOST == "127.0.0.1" else "0.0.0.0")
+    server = RecordingService(LISTEN_HOST)
     yield server
     server.close()
 
@@ -117,3 +119,10 @@ def embedded_only() -> None:
     """Keep a case from running against a Kong, for a reason that the case gives."""
     if REMOTE or KIND != "embedded":
         pytest.skip("about the embedded gateway's own process")
+
+
+@pytest.fixture
+def own_addresses() -> None:
+    """Keep a case that needs several client addresses from running against a remote gateway."""
+    if REMOTE:
+        pytest.skip("all cases have one address there")

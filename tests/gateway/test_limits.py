@@ -13,7 +13,7 @@ import valkey
 
 from services.embedded.valkey import RunningValkey
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import REMOTE, Document, Node, embedded_node
+from tests.gateway.nodes import Document, Node, embedded_node
 from tests.gateway.policy import (
     INVENTORY,
     LIVE_KEY,
@@ -148,9 +148,7 @@ def test_a_crowd_gets_exactly_the_limit(node: Node) -> None:
     assert statuses == {200: 1000, 429: 100}
 
 
-def test_wrong_keys_are_limited_by_address(node: Node) -> None:
-    if REMOTE:
-        pytest.skip("all cases have one address there")
+def test_wrong_keys_are_limited_by_address(own_addresses: None, node: Node) -> None:
     wrong = ("X-API-Key", "pk_live_wrong")
     flood = own_address()
     answers = ask_often(node, 62, wrong, source=flood)
@@ -160,7 +158,7 @@ def test_wrong_keys_are_limited_by_address(node: Node) -> None:
     assert ask_often(node, 1, wrong, source=own_address())[0].status == 401
 
 
-def test_the_public_documents_are_limited_by_address(node: Node) -> None:
+def test_the_public_documents_are_limited_by_address(own_addresses: None, node: Node) -> None:
     path, source = "/partner/v1/openapi.yaml", own_address()
     answers = ask_often(node, 121, path=path, source=source)
     assert [answer.status for answer in answers] == [200] * 120 + [429]
@@ -188,7 +186,7 @@ def test_a_route_s_limit_comes_before_its_service_s(node: Node) -> None:
 
 
 def test_a_limit_for_everything_holds_where_there_is_no_other(
-    node: Node, publish: Callable[[Document], None], places: Places
+    own_addresses: None, node: Node, publish: Callable[[Document], None], places: Places
 ) -> None:
     everywhere = limit(3, places.counters, limit_by="ip")
     own = limit(5, places.counters, limit_by="ip")
