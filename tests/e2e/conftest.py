@@ -17,6 +17,7 @@ import pytest
 
 from services.embedded.children import port_is_free
 from services.embedded.plan import OFFSETS
+from tests.contract_check import partner_client
 
 REPOSITORY = Path(__file__).parents[2]
 PARTNERAPI = [sys.executable, "-m", "services.cli"]
@@ -120,13 +121,13 @@ class LocalStack:
         return (self.state_dir / "logs" / f"{name}.log").read_text()
 
     def query(self, key: str, *ids: str, host: str = "localhost") -> httpx.Response:
-        """Ask for stock through the gateway."""
-        return httpx.get(
-            f"http://127.0.0.1:{self.base}{QUERY}",
-            params={"product_ids": ",".join(ids or ("TV-1",))},
-            headers={"X-API-Key": key, "Host": host},
-            trust_env=False,
-        )
+        """Ask for stock through the gateway; the answer is held against the contract."""
+        with self.partner(key, host=host) as client:
+            return client.get(QUERY, params={"product_ids": ",".join(ids or ("TV-1",))})
+
+    def partner(self, key: str | None, host: str = "localhost") -> httpx.Client:
+        """Return a partner's client, which holds every answer against the contract."""
+        return partner_client(f"http://127.0.0.1:{self.base}", api_key=key, host=host)
 
     def end(self) -> None:
         """End it, whatever state it is in."""

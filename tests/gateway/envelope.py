@@ -1,6 +1,12 @@
 """Envelope: what each error of the gateway's own looks like (A5)."""
 
+from tests.contract_check import default_checker
 from tests.gateway.wire import Answer
+
+# A request that may be answered so; elsewhere than on a documented path the contract says nothing.
+METHOD_AND_PATH = {
+    404: ("GET", "/partner/v1/unknown"),
+}
 
 
 def assert_own_error(answer: Answer, status: int, code: str, message: str | None = None) -> None:
@@ -14,5 +20,8 @@ def assert_own_error(answer: Answer, status: int, code: str, message: str | None
     assert answer.json["request_id"]
     if message is not None:
         assert answer.json["message"] == message
+    if status != 405:  # nginx's own, for CONNECT and TRACE, lists no methods
+        method, path = METHOD_AND_PATH.get(status, ("POST", "/partner/v1/inventory"))
+        default_checker().check_raw(method, path, status, answer.headers, answer.body)
     challenge = answer.header("WWW-Authenticate")
     assert challenge == ("Key" if status == 401 else None)
