@@ -11,7 +11,6 @@ import asyncio
 import itertools
 import os
 import platform
-import random
 import statistics
 import subprocess
 import sys
@@ -22,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.load import Seen, Target, query_load
-from services.embedded.children import port_is_free
 from services.embedded.plan import OFFSETS
+from services.embedded.stack import free_port_base
 from services.embedded.state import StateFolder
 from services.kernel import headers
 from services.kernel.environments import Environment
@@ -49,7 +48,7 @@ class Case(NamedTuple):
 def own_stack() -> Generator[dict[str, Target]]:
     """Run a stack for the length of a with block; yield the two ways to its query service."""
     with tempfile.TemporaryDirectory() as folder:
-        state, base = Path(folder) / "state", free_base()
+        state, base = Path(folder) / "state", free_port_base()
         command = [sys.executable, "-m", "services.cli"]
         start = [*command, "up", "--detach", "--state-dir", state, "--port-base", str(base)]
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
@@ -74,15 +73,6 @@ def targets(folder: StateFolder, base: int) -> dict[str, Target]:
         GATEWAY: Target(f"http://127.0.0.1:{base}{path}", key),
         SERVICE: Target(f"http://127.0.0.1:{base + OFFSETS['query-live']}{path}", as_gateway),
     }
-
-
-def free_base() -> int:
-    """Return a port base of which every port is free just now."""
-    chance = random.SystemRandom()
-    while True:
-        base = chance.randrange(20_000, 32_000)
-        if all(port_is_free(base + offset) for offset in OFFSETS.values()):
-            return base
 
 
 def run_rounds(

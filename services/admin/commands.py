@@ -1,7 +1,5 @@
 """Commands: partners, keys and the gateway on the command line, for operations and the platform."""
 
-import os
-import stat
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -18,6 +16,7 @@ from services.admin.operations import AdminSettings, Operations, open_admin
 from services.admin.partners import PartnerError
 from services.kernel.encryption import MasterKeyError
 from services.kernel.environments import Environment
+from services.kernel.private_files import write_private
 from services.kernel.settings import SettingsError, load_settings
 
 # The top command hands down where settings come from: the environment, or the running local stack.
@@ -144,16 +143,8 @@ def render(find_environment: FindEnvironment, output: Path | None) -> None:
     if output is None:
         click.echo(mask(text))
         return
-    _write_private(output, text)
+    write_private(output, text.encode())
     click.echo(f"{output}  {len(text.encode()):,} bytes  hash {text_hash(text)}", err=True)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else can read at any moment, also when it was there before."""
-    path.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR), "w") as file:
-        file.write(text)
 
 
 @gateway.command("publish")

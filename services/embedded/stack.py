@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from services.embedded import postgres
 from services.embedded.children import StackError, port_is_free
 from services.embedded.interrupts import Interrupts, StopRequested
 from services.embedded.leftovers import end_leftovers
-from services.embedded.plan import POLICY, GatewayKind, Plan, Stage, make_plan
+from services.embedded.plan import OFFSETS, POLICY, GatewayKind, Plan, Stage, make_plan
 from services.embedded.provision import (
     TECHMART,
     ensure_keys,
@@ -207,6 +208,15 @@ def find_kong() -> Path:
         msg = "--gateway kong: there is no `kong` on PATH; --gateway embedded needs none"
         raise StackError(msg)
     return Path(found)
+
+
+def free_port_base() -> int:
+    """Return a port base of which every port is free just now, below those of outgoing calls."""
+    chance = random.SystemRandom()
+    while True:
+        base = chance.randrange(10_000, 32_000)
+        if all(port_is_free(base + offset) for offset in OFFSETS.values()):
+            return base
 
 
 def check_ports(plan: Plan) -> None:

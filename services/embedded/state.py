@@ -5,7 +5,6 @@ secrets.json and keys.json (mode 0600) live as long as the folder, stack.json as
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Generator
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from services.embedded.children import StackError
+from services.kernel.private_files import write_private
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class StateFolder:
 
     def write_record(self, record: StackRecord) -> None:
         """Store what runs."""
-        _write_private(self._record, msgspec.json.encode(record))
+        write_private(self._record, msgspec.json.encode(record))
 
     def remove_record(self) -> None:
         """Forget what ran."""
@@ -149,7 +149,7 @@ class StateFolder:
 
     def write_keys(self, keys: KeyRing) -> None:
         """Store the keys."""
-        _write_private(self._keys, msgspec.json.encode(keys))
+        write_private(self._keys, msgspec.json.encode(keys))
 
     def secrets(self) -> Secrets | None:
         """Return the secrets, if the folder has them. Raises StackError."""
@@ -157,7 +157,7 @@ class StateFolder:
 
     def write_secrets(self, found: Secrets) -> None:
         """Store the secrets."""
-        _write_private(self._secrets, msgspec.json.encode(found))
+        write_private(self._secrets, msgspec.json.encode(found))
 
     def _read(self, path: Path, kind: type[T]) -> T | None:
         try:
@@ -170,17 +170,6 @@ class StateFolder:
         except OSError as exc:
             msg = f"{path} can't be read: {exc.strerror}"
             raise StackError(msg) from exc
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file in one step, mode 0600; a crash leaves the old one or the new one."""
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 def stack_environment(state_dir: Path) -> dict[str, str] | None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,22 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
-from services.embedded.children import port_is_free
-from services.embedded.plan import OFFSETS
+from services.embedded.stack import free_port_base
 from tests.contract_check import partner_client
 
 REPOSITORY = Path(__file__).parents[2]
 PARTNERAPI = [sys.executable, "-m", "services.cli"]
 COMMAND_TIMEOUT = 40  # seconds for one command; a start takes 3
 QUERY = "/partner/v1/inventory"
-
-
-def free_base() -> int:
-    """Return a port base whose ports are all free just now, below the ports of outgoing calls."""
-    while True:
-        base = random.randrange(10_000, 32_000)
-        if all(port_is_free(base + offset) for offset in OFFSETS.values()):
-            return base
 
 
 def process_state(pid: int) -> str:
@@ -71,7 +61,7 @@ class LocalStack:
     """A state folder and a port base, and the commands on them."""
 
     state_dir: Path
-    base: int = field(default_factory=free_base)
+    base: int = field(default_factory=free_port_base)
     printed: str = ""  # by the last `up`
 
     def run(

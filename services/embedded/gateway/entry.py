@@ -25,6 +25,7 @@ from services.embedded.gateway.proxy import Proxy
 from services.embedded.gateway.refusal import InvalidConfigurationError
 from services.embedded.gateway.upstream import Upstream
 from services.kernel.logs import LogFormat, configure_logs
+from services.kernel.private_files import write_private
 from services.kernel.settings import SettingsError, load_settings
 
 DRAIN = 10  # seconds that requests under way get to end in; a service has 2 s to answer
@@ -125,10 +126,5 @@ def _kept_configuration(prefix: Path, surroundings: Surroundings) -> Configurati
 
 
 def keep(prefix: Path, text: str) -> None:
-    """Store an accepted text; a crash leaves the old one or the new one, nothing between."""
-    new = prefix / f"{KEPT}.new"
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(prefix / KEPT)
+    """Store an accepted text."""
+    write_private(prefix / KEPT, text.encode())
