@@ -1,0 +1,63 @@
+"""gateway/kong.yml itself: what the platform team may rely on, whatever gateway runs it."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+POLICY = (Path(__file__).parents[3] / "gateway" / "kong.yml").read_text()
+document: dict[str, Any] = yaml.safe_load(POLICY)
+partner_services = [s for s in document["services"] if "public" not in s.get("tags", [])]
+public_services = [s for s in document["services"] if "public" in s.get("tags", [])]
+
+
+def plugin(service: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [p["config"] for p in service["plugins"] if p["name"] == name]
+    return found
+
+
+def test_no_plugin_of_a_service_is_an_alias_of_another() -> None:
+    # An alias is one object to a YAML reader, and Kong would give it one id in two places.
+    places = Counter(id(p) for s in document["services"] for p in s["plugins"])
+    assert set(places.values()) == {1}
+
+
+@pytest.mark.parametrize("service", partner_services, ids=lambda s: s["name"])
+def test_a_partners_route_needs_a_key_of_its_environment(service: dict[str, Any]) -> None:
+    key_auth = plugin(service, "key-auth")
+    assert key_auth["hide_credentials"] is True
+    assert key_auth["key_in_query"] is False
+    assert key_auth["anonymous"] == "anonymous"
+    assert plugin(service, "acl")["allow"] == [service["name"].rpartition("-")[2]]
+
+
+@pytest.mark.parametrize("service", public_services, ids=lambda s: s["name"])
+def test_what_is_public_is_limited_by_address_and_passes_no_key_on(
+    service: dict[str, Any],
+) -> None:
+    assert plugin(service, "rate-limiting")["limit_by"] == "ip"
+    assert plugin(service, "backend-token")["hide"] == ["X-API-Key"]
+    assert all("public" in route["tags"] for route in service["routes"])
+
+
+@pytest.mark.parametrize("service", document["services"], ids=lambda s: s["name"])
+def test_every_service_has_its_own_size_and_time_limits(service: dict[str, Any]) -> None:
+    assert plugin(service, "request-size-limiting")["require_content_length"] is False
+    for limit in ("connect_timeout", "write_timeout", "read_timeout"):
+        assert 0 < service[limit] <= 2_000  # milliseconds
+    assert service["retries"] <= 1
+
+
+def test_the_sandbox_has_hosts_of_its_own_and_live_has_none() -> None:
+    hosts = {s["name"]: s["routes"][0].get("hosts") for s in partner_services}
+    assert hosts["query-live"] is None
+    assert hosts["query-sandbox"] == ["sandbox-api.inventory.example", "sandbox-api.localhost"]
+
+
+def test_callers_without_a_good_key_are_limited_and_then_refused() -> None:
+    (anonymous,) = document["consumers"]
+    assert {acl["group"] for acl in anonymous["acls"]} == {"live", "sandbox"}
+    assert plugin(anonymous, "rate-limiting")["limit_by"] == "ip"
+    assert plugin(anonymous, "request-termination")["status_code"] == 401
