@@ -18,13 +18,17 @@ NEW_QUANTITY = 100_000  # and more: no seeded product has as many
 
 
 class Reader(threading.Thread):
-    """Asks one process for 200 products again and again; notes when it first saw each change."""
+    """Asks one process for 200 products again and again; notes its last old answer of each.
+
+    The moment at which that request was sent counts: waiting for a busy machine is not staleness.
+    """
 
     def __init__(self, query: QueryProcess, product_ids: list[str]) -> None:
         super().__init__(daemon=True)
         self._query = query
         self._batches = [product_ids[:100], product_ids[100:]]
-        self.seen: dict[str, float] = {}
+        self.seen: set[str] = set()
+        self.last_old: dict[str, float] = {}
         self.rounds = 0
         self.stop = threading.Event()
 
@@ -32,18 +36,23 @@ class Reader(threading.Thread):
         with self._query.client(check=False) as client:
             while not self.stop.is_set():
                 for batch in self._batches:
+                    sent = time.monotonic()
                     answer = client.post("/partner/v1/inventory", json={"product_ids": batch})
-                    now = time.monotonic()
                     for item in answer.json()["items"]:
                         if item["quantity"] >= NEW_QUANTITY:
-                            self.seen.setdefault(item["product_id"], now)
+                            self.seen.add(item["product_id"])
+                        else:
+                            self.last_old[item["product_id"]] = sent
                 self.rounds += 1
 
 
 def delays_of_changes(
     database: Database, queries: list[QueryProcess], pause: float
 ) -> tuple[list[float], list[Reader]]:
-    """Change 200 products; return for each, and each reader, commit to sight in seconds."""
+    """Change 200 products; return for each, and each reader, how long it was still seen as it was.
+
+    Seconds from the commit to the sending of the last request that was answered with the old one.
+    """
     with psycopg.connect(database.owner_url, autocommit=True) as writer:
         rows = writer.execute("SELECT product_id FROM live.products ORDER BY 1 LIMIT 200")
         product_ids = [row[0] for row in rows.fetchall()]
@@ -63,7 +72,8 @@ def delays_of_changes(
     for reader in readers:
         reader.stop.set()
         reader.join(timeout=10)
-    return [max(0, r.seen[p] - committed[p]) for r in readers for p in product_ids], readers
+    delays = [max(0, r.last_old[p] - committed[p]) for r in readers for p in product_ids]
+    return delays, readers
 
 
 def wait_until(done: Callable[[], bool]) -> None:
@@ -115,7 +125,7 @@ def test_without_the_feed_no_change_is_seen_later_than_the_bound(
     with running_query(tmp_path, settings) as one, running_query(tmp_path, settings) as two:
         delays, readers = delays_of_changes(database, [one, two], pause=0.002)
     tell("bound of 2 s", delays)
-    assert max(delays) < 2 + 0.5, "an entry was served past its bound"
+    assert max(delays) < 2 + 0.1, "an entry was served past its bound"
     # The feed was really cut off: what was cached stayed for a while.
     assert max(delays) > 0.5
     assert all(reader.rounds > 10 for reader in readers)
