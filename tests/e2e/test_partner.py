@@ -1,14 +1,13 @@
 """A partner, through the gateway, to the service: every answer is held against the contract."""
 
 import json
-import time
 from typing import Any
 
 import psycopg
 import pytest
 
 from services.embedded.state import StateFolder, database_url
-from tests.e2e.conftest import QUERY, LocalStack
+from tests.e2e.conftest import QUERY, LocalStack, wait_for
 
 JSON = {"Content-Type": "application/json"}
 LISTED = "`product_ids[1]`"
@@ -147,7 +146,4 @@ def test_an_error_is_found_in_the_services_log_by_its_request_id(stack: LocalSta
         )
     assert answer.status_code == 503
     assert answer.json()["request_id"] == request_id
-    deadline = time.monotonic() + 5
-    while request_id not in stack.log("query-live") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert request_id in stack.log("query-live")
+    wait_for(lambda: request_id in stack.log("query-live"), "its line in the log")
