@@ -1,5 +1,6 @@
 """Wire: a client that sends exact bytes over a socket and reads answers back, one by one."""
 
+import contextlib
 import json
 import socket
 from dataclasses import dataclass, field
@@ -73,6 +74,11 @@ class Wire:
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._socket.sendall(data)
+
+    def end(self) -> None:
+        """Say that nothing more will be sent; answers can still be read."""
+        with contextlib.suppress(OSError):  # the other side was quicker
+            self._socket.shutdown(socket.SHUT_WR)
 
     def answer(self, method: str = "GET") -> Answer:
         """Read one answer; `method` tells whether it can have a body."""
