@@ -91,8 +91,17 @@ def running_query(
     folder: Path, settings: dict[str, str], program: str = "partner", *, wait_ready: bool = True
 ) -> Generator[QueryProcess]:
     """Run a query program for the length of a with block."""
-    log = folder / f"query-{program}-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", "services.query", program]
+    with running_program("query", folder, settings, program, wait_ready=wait_ready) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def running_program(
+    service: str, folder: Path, settings: dict[str, str], program: str, *, wait_ready: bool = True
+) -> Generator[QueryProcess]:
+    """Run a program that serves HTTP, of any service, for the length of a with block."""
+    log = folder / f"{service}-{program}-{time.monotonic_ns()}.log"
+    command = [sys.executable, "-m", f"services.{service}", program]
     process = start(command, log=log, folder=folder, environment=settings)
     try:
         port = _port(process, log)

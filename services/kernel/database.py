@@ -3,11 +3,12 @@
 import logging
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+ThreadPool = ConnectionPool[Connection[TupleRow]]
 
 ACQUIRE_TIMEOUT = 2.0  # seconds a request may wait for a connection; the gateway gives up after 2
 RECONNECT_TIMEOUT = 0.3  # seconds; the pool's 300 would double its pauses to a minute and more
@@ -27,7 +28,6 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 def make_pool(url: str, *, name: str, size: int, statement_timeout_ms: int) -> Pool:
     """Return a closed pool of at most `size` connections; its owner opens and closes it."""
-    options = f"-c statement_timeout={statement_timeout_ms} -c application_name={name}"
     return AsyncConnectionPool(
         url,
         connection_class=AsyncConnection[TupleRow],
@@ -38,5 +38,30 @@ def make_pool(url: str, *, name: str, size: int, statement_timeout_ms: int) -> P
         timeout=ACQUIRE_TIMEOUT,
         # A connection that fails is given up soon; the next request makes the pool try again.
         reconnect_timeout=RECONNECT_TIMEOUT,
-        kwargs={"autocommit": True, "options": options, "connect_timeout": 2, **KEEPALIVE},
+        kwargs=_connection(name, statement_timeout_ms),
     )
+
+
+def make_thread_pool(url: str, *, name: str, size: int, statement_timeout_ms: int) -> ThreadPool:
+    """Return the same for threads."""
+    return ConnectionPool(
+        url,
+        connection_class=Connection[TupleRow],
+        name=name,
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=ACQUIRE_TIMEOUT,
+        reconnect_timeout=RECONNECT_TIMEOUT,
+        kwargs=_connection(name, statement_timeout_ms),
+    )
+
+
+def _connection(name: str, statement_timeout_ms: int) -> dict[str, Any]:
+    return {
+        "autocommit": True,
+        "application_name": name,  # not among the options, where a space would end it
+        "options": f"-c statement_timeout={statement_timeout_ms}",
+        "connect_timeout": 2,
+        **KEEPALIVE,
+    }

@@ -2,10 +2,16 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec.structs import FieldInfo, fields
+
+# What settings of several services are made of.
+BackendToken = Annotated[str, msgspec.Meta(min_length=32)]
+PostgresUrl = Annotated[str, msgspec.Meta(pattern="^postgres(ql)?://")]
+ValkeyUrl = Annotated[str, msgspec.Meta(pattern="^(valkey|redis)s?://")]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]  # 0: one that the system chooses
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -1,6 +1,11 @@
-"""Kernel: what a quantity means to a partner, the one definition in the code base (Q3)."""
+"""Kernel: an item as partners see it, and what its quantity means: the one definition (Q2, Q3)."""
 
+from datetime import datetime
 from enum import StrEnum
+
+import msgspec
+
+from services.kernel.timestamps import rfc3339
 
 LOW_STOCK_MAXIMUM = 10  # units; above it a product is in stock
 
@@ -18,3 +23,21 @@ def stock_status(quantity: int) -> StockStatus:
     if quantity > LOW_STOCK_MAXIMUM:
         return StockStatus.IN_STOCK
     return StockStatus.LOW_STOCK if quantity > 0 else StockStatus.OUT_OF_STOCK
+
+
+class Item(msgspec.Struct):
+    """An item of the public contract (Q2), its fields in the order of the contract."""
+
+    product_id: str
+    quantity: int
+    status: StockStatus
+    updated_at: str
+    version: int
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def item_json(product_id: str, quantity: int, changed_at: datetime, version: int) -> bytes:
+    """Return an item as the JSON bytes that answers and events carry."""
+    return _encode(Item(product_id, quantity, stock_status(quantity), rfc3339(changed_at), version))

@@ -14,15 +14,16 @@ from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Receive,
 
 from services.kernel.environments import Environment
 from services.kernel.errors import ErrorCode, PartnerError
+from services.kernel.timestamps import rfc3339
 from services.kernel.web.bodies import ClientGoneError, read_json_body
 from services.kernel.web.failures import REFUSALS, answer_failure, refuse_trailing_slash
 from services.kernel.web.gateway_only import GatewayOnly
 from services.kernel.web.health import Dependency, health_routes
+from services.kernel.web.inputs import check_product_id
 from services.kernel.web.request_scope import RequestScope, send_json
 from services.query.documents import document_routes
 from services.query.inventory import Found, Inventory
-from services.query.items import rfc3339
-from services.query.requests import check_product_id, ids_of_body, ids_of_query
+from services.query.requests import ids_of_body, ids_of_query
 
 INVENTORY_PATH = "/partner/v1/inventory"
 STOCK_PATH = "/api/v1/products/{product_id:str}/stock"
@@ -80,7 +81,7 @@ def stock_route(inventory: Inventory) -> HTTPRouteHandler:
 
     @get(STOCK_PATH)
     async def get_stock(product_id: FromPath[str]) -> Response[bytes]:
-        check_product_id(product_id)
+        check_product_id("product_id", product_id)
         found = await inventory.find([product_id])
         if not found.items:
             raise PartnerError(ErrorCode.NOT_FOUND, "There is no such product")

@@ -19,8 +19,8 @@ from valkey.asyncio import BlockingConnectionPool, Connection, Valkey
 from valkey.exceptions import NoScriptError, ValkeyError
 from valkey.typing import EncodableT
 
+from services.kernel.availability import Availability
 from services.kernel.environments import Environment
-from services.query.availability import Availability
 from services.query.items import ABSENT, Entry
 
 READ_WITHIN = 0.1  # seconds; longer and PostgreSQL is the quicker way

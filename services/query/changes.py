@@ -16,9 +16,9 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection, sql
 
+from services.kernel.availability import Availability
 from services.kernel.database import KEEPALIVE
 from services.kernel.environments import Environment
-from services.query.availability import Availability
 from services.query.cache import Cache, CacheAwayError
 from services.query.items import StockRow, entry_of
 

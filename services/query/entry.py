@@ -13,13 +13,14 @@ from typing import NoReturn
 from litestar import Litestar
 from litestar.types import ASGIApp
 
+from services.kernel.availability import Availability
 from services.kernel.database import Pool, make_pool
+from services.kernel.database_calls import Calls
 from services.kernel.logs import configure_logs
 from services.kernel.settings import SettingsError, load_settings
 from services.kernel.web.health import Dependency
 from services.kernel.web.serving import PortTakenError, listen, serve
 from services.query.app import Lifespan, make_internal_app, make_partner_app
-from services.query.availability import Availability
 from services.query.cache import Cache
 from services.query.changes import ChangeFeed
 from services.query.inventory import Inventory
@@ -79,7 +80,7 @@ def build(settings: QuerySettings) -> Parts:
         size=settings.database_pool_size,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
-    store = Store(pool, environment, availability=_availability("database"))
+    store = Store(Calls(pool, availability=_availability("database")), environment)
     cache = Cache(
         settings.cache_url,
         environment,

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from services.kernel.errors import ErrorCode, PartnerError
 from services.query.cache import Cache, CacheAwayError
 from services.query.items import Entry
-from services.query.store import Store, StoreAwayError
+from services.query.store import Store
 
 FILLS = 32  # cache writes under way at once; one more is left out, the next reader does it
 FILLS_END_WITHIN = 1.0  # seconds that a shutdown waits for them
@@ -31,7 +30,7 @@ class Inventory:
         self._fills: set[asyncio.Task[None]] = set()
 
     async def find(self, product_ids: Sequence[str]) -> Found:
-        """Look up ids, none of them twice. Raises PartnerError (503)."""
+        """Look up ids, none of them twice. Raises DatabaseAwayError."""
         try:
             items = await self._cache.read(product_ids)
         except CacheAwayError:
@@ -54,14 +53,7 @@ class Inventory:
         """Read what the cache did not know, in one query, and let the cache know."""
         missing = [each for each, item in zip(product_ids, items, strict=True) if item is None]
         read_began = self._clock()
-        try:
-            entries = await self._store.read(missing)
-        except StoreAwayError as exc:
-            raise PartnerError(
-                ErrorCode.SERVICE_UNAVAILABLE,
-                "The service is not available; try again",
-                headers={"Retry-After": "1"},
-            ) from exc
+        entries = await self._store.read(missing)
         self._fill(entries, read_began)
         fresh = iter(entries)
         return [next(fresh).item if item is None else item for item in items]

@@ -3,22 +3,24 @@
 Good input takes a typed decode in C. Only what that refuses is looked at again, to name the field.
 """
 
-import re
 from typing import Annotated, Any, NoReturn, cast
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from services.kernel.errors import ErrorCode, PartnerError
+from services.kernel.web.inputs import (
+    PRODUCT_ID_LIMIT,
+    check_product_id,
+    json_object,
+    query_parameters,
+    refuse,
+    refuse_unknown_fields,
+)
 
 BATCH_LIMIT = 100  # product ids in one request (Q1, Q4)
-ID_LIMIT = 64  # characters of a product id
-BODY_FIELD = "product_ids"
-SHOWN = 64  # characters of a caller's own text that a message repeats
+FIELDS = ("product_ids",)
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-ProductId = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LIMIT)]
+ProductId = Annotated[str, msgspec.Meta(min_length=1, max_length=PRODUCT_ID_LIMIT)]
 
 
 class InventoryRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,21 +43,16 @@ def ids_of_body(body: bytes) -> list[str]:
 
 def ids_of_query(query_string: bytes) -> list[str]:
     """Return the product ids of `product_ids=A,B`, each once. Raises PartnerError (400)."""
-    values = [value for name, value in _parameters(query_string) if name == BODY_FIELD]
+    values = [value for _, value in query_parameters(query_string, FIELDS)]
     if not values:
-        _refuse("`product_ids` is missing: send `?product_ids=A,B`")
+        refuse("`product_ids` is missing: send `?product_ids=A,B`")
     if len(values) > 1:
-        _refuse("`product_ids` is sent more than once: send one, its ids separated by commas")
+        refuse("`product_ids` is sent more than once: send one, its ids separated by commas")
     if not values[0]:
-        _refuse("`product_ids` is empty: send 1 to 100 product ids")
+        refuse("`product_ids` is empty: send 1 to 100 product ids")
     product_ids = values[0].split(",")
     _check_list(product_ids)
     return _each_once(product_ids)
-
-
-def check_product_id(product_id: str) -> None:
-    """Raise PartnerError (400) unless this can be a product id."""
-    _check_id("product_id", product_id)
 
 
 def _each_once(product_ids: list[str]) -> list[str]:
@@ -65,85 +62,25 @@ def _each_once(product_ids: list[str]) -> list[str]:
     return list(dict.fromkeys(product_ids))
 
 
-def _parameters(query_string: bytes) -> list[tuple[str, str]]:
-    pairs = [pair.partition(b"=") for pair in query_string.split(b"&") if pair]
-    parameters = [(_decoded("a parameter's name", name), value) for name, _, value in pairs]
-    for name, _ in parameters:
-        if name != BODY_FIELD:
-            _refuse(f"{_shown(name)} is not a parameter of this request: send `product_ids` only")
-    return [(name, _decoded(f"`{name}`", value)) for name, value in parameters]
-
-
-def _decoded(what: str, text: bytes) -> str:
-    try:
-        return unquote_to_bytes(text.replace(b"+", b" ")).decode()
-    except UnicodeDecodeError:
-        _refuse(f"{what} is not UTF-8")
-
-
 def _refuse_body(body: bytes) -> NoReturn:
     """Raise the PartnerError that tells why the typed decode refused a body."""
-    try:
-        found = msgspec.json.decode(body)
-    except RecursionError:
-        _refuse("The body is nested too deeply: send an object with `product_ids`")
-    except ValueError as exc:
-        reason = "it is empty" if not body else "not UTF-8" if _not_utf8(body) else str(exc)
-        _refuse(f"The body can't be read as JSON: {reason}")
-    if not isinstance(found, dict):
-        _refuse("The body must be a JSON object with `product_ids`")
-    _check_object(cast("dict[str, Any]", found))
-    _refuse("The body must be a JSON object with `product_ids`, 1 to 100 product ids")
-
-
-def _not_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
-
-
-def _check_object(found: dict[str, Any]) -> None:
-    if BODY_FIELD not in found:
-        _refuse("`product_ids` is missing")
-    product_ids = found[BODY_FIELD]
+    found = json_object(body, FIELDS)
+    if "product_ids" not in found:
+        refuse("`product_ids` is missing")
+    product_ids = found["product_ids"]
     if not isinstance(product_ids, list):
-        _refuse("`product_ids` must be a list of 1 to 100 product ids")
+        refuse("`product_ids` must be a list of 1 to 100 product ids")
     _check_list(cast("list[object]", product_ids))
-    for name in found:
-        if name != BODY_FIELD:
-            _refuse(f"{_shown(name)} is not a field of this request: send `product_ids` only")
+    refuse_unknown_fields(found, FIELDS)
+    refuse("The body must be a JSON object with `product_ids`, 1 to 100 product ids")
 
 
 def _check_list(product_ids: list[Any]) -> None:
     if not product_ids:
-        _refuse("`product_ids` is empty: send 1 to 100 product ids")
+        refuse("`product_ids` is empty: send 1 to 100 product ids")
     if len(product_ids) > BATCH_LIMIT:
         raise PartnerError(
             ErrorCode.BATCH_SIZE_EXCEEDED, f"Maximum {BATCH_LIMIT} products per request"
         )
     for place, product_id in enumerate(product_ids):
-        _check_id(f"product_ids[{place}]", product_id)
-
-
-def _check_id(field: str, product_id: object) -> None:
-    if not isinstance(product_id, str):
-        _refuse(f"`{field}` must be a string")
-    if not 1 <= len(product_id) <= ID_LIMIT:
-        _refuse(f"`{field}` must have 1 to {ID_LIMIT} characters")
-    control = CONTROL.search(product_id)
-    if control:
-        _refuse(
-            f"`{field}` must have no control characters:"
-            f" U+{ord(control[0]):04X} at character {control.start() + 1}"
-        )
-
-
-def _shown(name: str) -> str:
-    """Return a caller's text for a message: short, and without what could disturb a log."""
-    return f"`{CONTROL.sub('?', name[:SHOWN])}`"
-
-
-def _refuse(message: str) -> NoReturn:
-    raise PartnerError(ErrorCode.INVALID_REQUEST, message)
+        check_product_id(f"product_ids[{place}]", product_id)

@@ -6,12 +6,10 @@ import msgspec
 
 from services.kernel.environments import Environment
 from services.kernel.logs import LogFormat
+from services.kernel.settings import BackendToken, Port, PostgresUrl, ValkeyUrl
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=3600)]
-BackendToken = Annotated[str, msgspec.Meta(min_length=32)]
 CacheAge = Annotated[float, msgspec.Meta(gt=0, le=25)]
-PostgresUrl = Annotated[str, msgspec.Meta(pattern="^postgres(ql)?://")]
-ValkeyUrl = Annotated[str, msgspec.Meta(pattern="^(valkey|redis)s?://")]
 
 
 class QuerySettings(msgspec.Struct, kw_only=True):
@@ -21,7 +19,7 @@ class QuerySettings(msgspec.Struct, kw_only=True):
     database_url: PostgresUrl  # of the role <environment>_query, on the primary
     cache_url: ValkeyUrl
     host: str = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)]  # 0: one that the system chooses
+    port: Port
     log_format: LogFormat = LogFormat.JSON
     # Readers may be 30 s behind (Q7); 5 s of that are for reads under way and clocks that differ.
     cache_max_age_seconds: CacheAge = 25

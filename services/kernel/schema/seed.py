@@ -15,7 +15,10 @@ TYPICAL_QUANTITY, SPREAD = 3.9, 0.9  # of a log-normal: median 49 units, one in 
 
 
 def seed(owner_url: str, environment: Environment) -> int:
-    """Insert the products if the environment has none; return how many were inserted."""
+    """Insert the products if the environment has none; return how many were inserted.
+
+    Stock that was there from the start is news to nobody: it makes no events.
+    """
     table = sql.Identifier(environment, "products")
     with psycopg.connect(owner_url) as connection:
         found = connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(table)).fetchone()
@@ -25,6 +28,8 @@ def seed(owner_url: str, environment: Environment) -> int:
         with connection.cursor().copy(copy) as rows:
             for product in products(environment):
                 rows.write_row(product)
+        changes = sql.Identifier(environment, "stock_changes")
+        connection.execute(sql.SQL("UPDATE {} SET relayed = true").format(changes))
     return PRODUCTS
 
 

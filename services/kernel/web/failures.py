@@ -7,8 +7,11 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
+from services.kernel.database_calls import DatabaseAwayError
 from services.kernel.errors import STATUS_OF, ErrorCode, PartnerError, envelope
 from services.kernel.web.request_scope import UNEXPECTED, current_request_id
+
+NOT_AVAILABLE = "The service is not available; try again"
 
 log = structlog.get_logger()
 
@@ -38,6 +41,10 @@ def answer_failure(request: Request[Any, Any, Any], exc: Exception) -> Response[
 def _as_partner_error(exc: Exception) -> PartnerError:
     if isinstance(exc, PartnerError):
         return exc
+    if isinstance(exc, DatabaseAwayError):
+        return PartnerError(
+            ErrorCode.SERVICE_UNAVAILABLE, NOT_AVAILABLE, headers={"Retry-After": "1"}
+        )
     if isinstance(exc, HTTPException) and exc.status_code < 500:
         invalid = (ErrorCode.INVALID_REQUEST, exc.detail or "The request is malformed")
         code, message = REFUSALS.get(exc.status_code, invalid)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from services.embedded.valkey import RunningValkey
+from services.kernel.availability import Availability
 from services.kernel.environments import Environment
-from services.query.availability import Availability
 from services.query.cache import CLOCK_SKEW_MS, Cache, CacheAwayError
 from services.query.items import ABSENT, Entry
 

@@ -14,8 +14,8 @@ import pytest
 from psycopg import AsyncConnection, Connection
 
 from services.embedded.valkey import RunningValkey
+from services.kernel.availability import Availability
 from services.kernel.environments import Environment
-from services.query.availability import Availability
 from services.query.cache import Cache, CacheAwayError
 from services.query.changes import BATCH, ChangeFeed
 from services.query.items import Entry

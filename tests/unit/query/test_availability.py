@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from services.query.availability import QUIET, Availability
+from services.kernel.availability import QUIET, Availability
 
 
 class Clock:

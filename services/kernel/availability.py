@@ -1,4 +1,4 @@
-"""Availability: tell once that a dependency went away, and once that it is back."""
+"""Kernel: tell once that a server is away, and once that it is back."""
 
 from collections.abc import Callable
 

@@ -1,0 +1,94 @@
+"""Inputs: what a caller sent, or words for what is wrong with it that name the field."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, NoReturn, cast
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from services.kernel.errors import ErrorCode, PartnerError
+
+PRODUCT_ID_LIMIT = 64  # characters of a product id
+SHOWN = 64  # characters of a caller's own text that a message repeats
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise the PartnerError (400) of a request that its sender must correct."""
+    raise PartnerError(ErrorCode.INVALID_REQUEST, message)
+
+
+def shown(text: str) -> str:
+    """Return a caller's text for a message: short, and without what could disturb a log."""
+    return f"`{CONTROL.sub('?', text[:SHOWN])}`"
+
+
+def listed(names: Collection[str]) -> str:
+    """Return names for a message: `a`, `b` and `c`."""
+    *first, last = [f"`{name}`" for name in names]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def json_object(body: bytes, fields: Collection[str]) -> dict[str, Any]:
+    """Return the JSON object of a body; `fields` are its known ones, for the messages only.
+
+    Raises PartnerError (400).
+    """
+    try:
+        found = msgspec.json.decode(body)
+    except RecursionError:
+        refuse(f"The body is nested too deeply: send an object with {listed(fields)}")
+    except ValueError as exc:
+        reason = "it is empty" if not body else "not UTF-8" if _not_utf8(body) else str(exc)
+        refuse(f"The body can't be read as JSON: {reason}")
+    if not isinstance(found, dict):
+        refuse(f"The body must be a JSON object with {listed(fields)}")
+    return cast("dict[str, Any]", found)
+
+
+def refuse_unknown_fields(found: Mapping[str, object], fields: Collection[str]) -> None:
+    """Raise PartnerError (400) when an object has a field beside these."""
+    for name in found:
+        if name not in fields:
+            refuse(f"{shown(name)} is not a field of this request: send {listed(fields)} only")
+
+
+def query_parameters(query_string: bytes, known: Collection[str]) -> list[tuple[str, str]]:
+    """Return the parameters of a query string in their order. Raises PartnerError (400)."""
+    pairs = [pair.partition(b"=") for pair in query_string.split(b"&") if pair]
+    parameters = [(_decoded("a parameter's name", name), value) for name, _, value in pairs]
+    for name, _ in parameters:
+        if name not in known:
+            refuse(f"{shown(name)} is not a parameter of this request: send {listed(known)} only")
+    return [(name, _decoded(f"`{name}`", value)) for name, value in parameters]
+
+
+def check_product_id(field: str, product_id: object) -> None:
+    """Raise PartnerError (400) unless this can be a product id."""
+    if not isinstance(product_id, str):
+        refuse(f"`{field}` must be a string")
+    if not 1 <= len(product_id) <= PRODUCT_ID_LIMIT:
+        refuse(f"`{field}` must have 1 to {PRODUCT_ID_LIMIT} characters")
+    control = CONTROL.search(product_id)
+    if control:
+        refuse(
+            f"`{field}` must have no control characters:"
+            f" U+{ord(control[0]):04X} at character {control.start() + 1}"
+        )
+
+
+def _decoded(what: str, text: bytes) -> str:
+    try:
+        return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        refuse(f"{what} is not UTF-8")
+
+
+def _not_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
