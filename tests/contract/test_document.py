@@ -1,17 +1,42 @@
 """Contract: the document is valid, its examples are true, and it says what the code says."""
 
+import json
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
+from msgspec.structs import fields
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from services.kernel import headers
 from services.kernel.environments import Environment
 from services.kernel.errors import STATUS_OF, ErrorCode
+from services.kernel.events import STOCK_EVENTS, EventType
 from services.kernel.stock import StockStatus, stock_status
+from services.webhooks.api.delivery_store import REPLAY_MOST
+from services.webhooks.api.requests import (
+    HELD_BACK_MOST,
+    OVERLAP_HOURS,
+    OVERLAP_HOURS_MOST,
+    PAGE,
+    PAGE_MOST,
+    QUANTITY_MOST,
+    SETTABLE_STATES,
+    SIMULATIONS_MOST,
+)
+from services.webhooks.delivery.outcome import LONGEST_RETRY_AFTER, AttemptOutcome
+from services.webhooks.delivery.payload import render_payload
+from services.webhooks.delivery.schedule import JITTER, MAX_ATTEMPTS
+from services.webhooks.delivery.signatures import signature_headers
+from services.webhooks.scheduler.retention import KEEP_EVENTS
+from services.webhooks.secrets import TEXT_CHARACTERS
+from services.webhooks.settings import ApiSettings, WorkerSettings
+from services.webhooks.states import DeliveryState, DisabledReason, Simulation
+from services.webhooks.targets import MAX_URL
 from tests.contract.document import DOCUMENT, Json, expand, load_document, schema_problems
 from tests.contract.stock_answers import status_of
 from tests.contract_check import GATEWAY_RESPONSES, UNKNOWN_METHOD, UNKNOWN_PATH
@@ -58,6 +83,11 @@ def is_public(operation: dict[str, Any]) -> bool:
     return operation.get("security") == []
 
 
+def has_no_body(operation_id: str, status: str) -> bool:
+    """Say whether an answer is 204, or a document, which needs no example of itself."""
+    return status == "204" or (is_public(operations[operation_id]) and status == "200")
+
+
 def error_examples(response: dict[str, Any]) -> list[dict[str, Any]]:
     media = response["content"]["application/json"]
     return [example["value"] for example in media["examples"].values()]
@@ -79,15 +109,15 @@ def test_every_example_is_as_its_schema_says() -> None:
         assert [*schema_problems(schema, example)] == [], place
 
 
-def test_every_component_is_used_but_the_answer_to_unknown_paths() -> None:
+def test_every_component_is_used() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     unused = {
         f"{kind}/{name}"
-        for kind in ("schemas", "headers", "responses")
+        for kind in ("schemas", "headers", "parameters", "responses")
         for name in document["components"][kind]
         if f"'#/components/{kind}/{name}'" not in text
     }
-    assert unused == {"responses/NotFound"}
+    assert unused == set()
 
 
 @pytest.mark.parametrize("operation_id", operations)
@@ -95,9 +125,9 @@ def test_every_operation_has_examples_of_all_its_answers(operation_id: str) -> N
     answers = expand(operations[operation_id]["responses"], document)
     keyless = {401, 403} if is_public(operations[operation_id]) else set[int]()
     for status, answer in answers.items():
-        # The document itself needs no example of itself.
-        assert (keyless and status == "200") or error_examples(answer), status
-    assert {int(status) for status in answers} >= {200, 405, *GATEWAY_RESPONSES} - keyless
+        assert has_no_body(operation_id, status) or error_examples(answer), status
+    assert {int(status) for status in answers} >= {405, *GATEWAY_RESPONSES} - keyless
+    assert len([status for status in answers if status.startswith("2")]) == 1
 
 
 def test_the_error_codes_are_those_of_the_kernel() -> None:
@@ -110,10 +140,9 @@ def test_each_code_has_an_example_at_its_status_and_at_no_other() -> None:
         for operation in operations.values()
         for status, answer in expand(operation["responses"], document).items()
     ]
-    not_found = (404, whole["components"]["responses"]["NotFound"])
     shown = {
         (ErrorCode(example["code"]), status)
-        for status, answer in [*operation_answers, not_found]
+        for status, answer in operation_answers
         if status >= 400
         for example in error_examples(answer)
     }
@@ -130,6 +159,85 @@ def test_the_error_table_is_that_of_the_kernel() -> None:
 def test_the_statuses_are_those_of_the_kernel() -> None:
     assert document["components"]["schemas"]["StockStatus"]["enum"] == [*StockStatus]
     assert [status_of(units) for units in range(20)] == [stock_status(units) for units in range(20)]
+
+
+def test_the_words_of_webhooks_are_those_of_the_code() -> None:
+    schemas = document["components"]["schemas"]
+    words: dict[str, tuple[list[str | None], list[str]]] = {
+        "events": (schemas["EventType"]["enum"], [*STOCK_EVENTS]),
+        "all events": (
+            schemas["Delivery"]["properties"]["event_type"]["enum"],
+            [*STOCK_EVENTS, EventType.WEBHOOK_PING],
+        ),
+        "states": (schemas["WebhookState"]["enum"], [*SETTABLE_STATES]),
+        "reasons": (
+            schemas["Webhook"]["properties"]["disabled_reason"]["enum"][:-1],
+            [*DisabledReason],
+        ),
+        "deliveries": (schemas["DeliveryState"]["enum"], [*DeliveryState]),
+        "outcomes": (schemas["Attempt"]["properties"]["outcome"]["enum"], [*AttemptOutcome]),
+        "simulations": (schemas["Simulation"]["properties"]["outcome"]["enum"], [*Simulation]),
+    }
+    for name, (documented, known) in words.items():
+        assert documented == known, name
+
+
+def test_the_bounds_of_webhooks_are_those_of_the_code() -> None:
+    schemas = document["components"]["schemas"]
+    overlap = schemas["RotationRequest"]["properties"]["overlap_hours"]
+    limit = document["components"]["parameters"]["PageLimit"]["schema"]
+    assert (overlap["maximum"], overlap["default"]) == (OVERLAP_HOURS_MOST, OVERLAP_HOURS)
+    assert (limit["maximum"], limit["default"]) == (PAGE_MOST, PAGE)
+    assert schemas["DeliveryPage"]["properties"]["items"]["maxItems"] == PAGE_MOST
+    assert schemas["QuantityRequest"]["properties"]["quantity"]["maximum"] == QUANTITY_MOST
+    assert schemas["Simulation"]["properties"]["attempts"]["maximum"] == SIMULATIONS_MOST
+    assert (
+        f"; {HELD_BACK_MOST} at most for `out_of_order`"
+        in (schemas["Simulation"]["properties"]["attempts"]["description"])
+    )
+    assert schemas["Replay"]["properties"]["scheduled"]["maximum"] == REPLAY_MOST
+    assert schemas["WebhookUrl"]["maxLength"] == MAX_URL
+    secret = schemas["GivenSecret"]
+    assert (secret["minLength"], secret["maxLength"]) == (
+        TEXT_CHARACTERS.start,
+        TEXT_CHARACTERS.stop - 1,
+    )
+
+
+def test_the_promises_about_webhooks_are_the_defaults_of_the_settings() -> None:
+    told = " ".join(document["info"]["description"].split())
+    api = {field.name: field.default for field in fields(ApiSettings)}
+    worker = {field.name: field.default for field in fields(WorkerSettings)}
+    assert f"A partner may have {api['endpoint_limit']} webhooks" in told
+    assert f"port {' or '.join(api['target_ports'].split(','))}," in told
+    assert f"within {worker['call_seconds']:g} seconds" in told
+    assert f"has only failed for {worker['disable_after_days']:g} days" in told
+    assert worker["retry_delays_seconds"] == "5,30,120,600"
+    assert f"{MAX_ATTEMPTS} attempts at most, with about 5 s, 30 s, 2 min and 10 min" in told
+    assert pytest.approx(1 / 5) == JITTER  # "each up to a fifth longer or shorter"
+    assert f"Events are kept for {KEEP_EVENTS.days} days." in told
+    assert timedelta(hours=1) == LONGEST_RETRY_AFTER  # "respected, up to 1 hour"
+
+
+@pytest.mark.parametrize("subscribed", [*STOCK_EVENTS, EventType.WEBHOOK_PING])
+def test_an_example_of_each_event_is_as_we_send_it(subscribed: EventType) -> None:
+    sent = operations["registerWebhook"]["callbacks"]["event"]["{$request.body#/url}"]["post"]
+    media = expand(sent["requestBody"], document)["content"]["application/json"]
+    shown = [each["value"] for each in media["examples"].values()]
+    example = next(each for each in shown if each["event_type"] == subscribed)
+    body = render_payload(
+        event_id=UUID(example["event_id"]),
+        event_type=subscribed,
+        occurred_at=datetime.fromisoformat(example["timestamp"]),
+        data=json.dumps(example["data"]),
+        retry_count=example["retry_count"],
+    )
+    assert json.loads(body) == example
+    signed = signature_headers(["whsec_" + "A" * 32] * 2, message_id="", timestamp=1, body=body)
+    documented = {part["name"]: part for part in expand(sent["parameters"], document)}
+    assert documented.keys() == signed.keys()
+    for name in ("X-Signature", "webhook-signature"):
+        assert [*schema_problems(documented[name]["schema"], signed[name])] == []
 
 
 def test_a_body_of_101_products_is_shown_with_the_agreed_message() -> None:

@@ -1,0 +1,1 @@
+"""API: what a partner does with its endpoints, through the gateway."""

@@ -1,0 +1,66 @@
+"""App: the partners' API of webhooks, behind the gateway."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from litestar import Litestar, asgi
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from services.kernel.environments import Environment
+from services.kernel.web.failures import answer_failure
+from services.kernel.web.gateway_only import GatewayOnly
+from services.kernel.web.health import Dependency, health_routes
+from services.kernel.web.request_scope import RequestScope
+from services.webhooks.api.deliveries import Deliveries, Wake
+from services.webhooks.api.delivery_store import DeliveryStore
+from services.webhooks.api.resources import Methods, Resources
+from services.webhooks.api.sandbox import Sandbox, SandboxStore
+from services.webhooks.api.store import Store
+from services.webhooks.api.webhooks import Webhooks
+from services.webhooks.targets import TargetPolicy
+
+Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where this API keeps things; `sandbox` is None in live."""
+
+    webhooks: Store
+    deliveries: DeliveryStore
+    sandbox: SandboxStore | None
+
+
+def make_webhooks_app(
+    stores: Stores,
+    *,
+    environment: Environment,
+    backend_token: str,
+    policy: TargetPolicy,
+    wake: Wake,
+    dependencies: Mapping[str, Dependency],
+    lifespan: Lifespan,
+) -> ASGIApp:
+    """Return the app that the gateway calls for partners."""
+    paths: dict[str, Methods] = {
+        **Webhooks(stores.webhooks, policy).paths,
+        **Deliveries(stores.deliveries, wake).paths,
+        **(Sandbox(stores.sandbox).paths if stores.sandbox else {}),
+    }
+    resources = Resources(environment, stores.webhooks.find_partner, paths)
+    gateway_only = GatewayOnly(resources, token=backend_token, environment=environment)
+
+    @asgi("/partner/v1", is_mount=True, copy_scope=False)
+    async def serve_partners(scope: Scope, receive: Receive, send: Send) -> None:
+        await gateway_only(scope, receive, send)
+
+    app = Litestar(
+        route_handlers=[serve_partners, *health_routes(dependencies)],
+        exception_handlers={Exception: answer_failure},
+        lifespan=[lifespan],
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+    return RequestScope(app)

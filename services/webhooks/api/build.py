@@ -1,0 +1,108 @@
+"""Build: the parts of the api program, put together."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from services.kernel.availability import Availability
+from services.kernel.database import Pool, make_pool
+from services.kernel.database_calls import Calls
+from services.kernel.encryption import SecretBox
+from services.kernel.environments import Environment
+from services.kernel.web.health import Dependency
+from services.webhooks.api.app import Lifespan, Stores, make_webhooks_app
+from services.webhooks.api.delivery_store import DeliveryStore
+from services.webhooks.api.sandbox import SandboxStore
+from services.webhooks.api.statements import STATEMENT_TIMEOUT_MS
+from services.webhooks.api.store import Store
+from services.webhooks.queue import Lane, Wakeups, make_broker
+from services.webhooks.settings import ApiSettings
+from services.webhooks.targets import TargetPolicy
+from services.webhooks.waking import Waker
+
+POOL_SIZE = 8
+POOL_CLOSES_WITHIN = 1.0  # seconds
+WAKE_MOST = 4  # workers for one endpoint; it has no more in flight
+
+
+class WakingThread:
+    """Sends wake-ups off the requests' path: Valkey may take 2 s to say nothing."""
+
+    def __init__(self, wakeups: Wakeups) -> None:
+        """Make the thread, which starts with its first wake-up."""
+        self._wakeups = wakeups
+        self._waker = Waker(wakeups)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="waking")
+
+    def wake(self, endpoint_id: UUID, deliveries: int) -> None:
+        """Ask for workers for an endpoint, some time soon.
+
+        Always through the fast lane: a worker there passes a slow endpoint by, and the scheduler
+        wakes it in its own.
+        """
+        times = min(deliveries, WAKE_MOST)
+        self._thread.submit(self._waker.wake, endpoint_id, Lane.FAST, times=times)
+
+    async def ping(self) -> None:
+        """Raise QueueAwayError unless Valkey answers."""
+        await asyncio.to_thread(self._wakeups.waiting, Lane.FAST)
+
+    def close(self) -> None:
+        """End the thread; what it has not sent, the scheduler sends."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def build_api(settings: ApiSettings) -> ASGIApp:
+    """Return the app; nothing connects before it starts. Raises SettingsError, MasterKeyError."""
+    environment = settings.environment
+    box = SecretBox(settings.master_keys)
+    policy = TargetPolicy.of(settings.development_targets, settings.target_ports)
+    pool = make_pool(
+        settings.database_url,
+        name="webhooks-api",
+        size=POOL_SIZE,
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
+    calls = Calls(pool, availability=Availability("database", clock=time.monotonic))
+    waking = WakingThread(Wakeups(make_broker(settings.queue_url, environment)))
+    stores = Stores(
+        Store(calls, environment, box, endpoint_limit=settings.endpoint_limit),
+        DeliveryStore(calls, environment),
+        SandboxStore(calls, environment) if environment is Environment.SANDBOX else None,
+    )
+    return make_webhooks_app(
+        stores,
+        environment=environment,
+        backend_token=settings.backend_token,
+        policy=policy,
+        wake=waking.wake,
+        dependencies=_dependencies(stores, waking),
+        lifespan=_running(pool, waking),
+    )
+
+
+def _dependencies(stores: Stores, waking: WakingThread) -> Mapping[str, Dependency]:
+    """Return what /health/ready looks at; without Valkey, the scheduler does what it can."""
+    return {
+        "postgresql": Dependency(stores.webhooks.ping, essential=True),
+        "valkey": Dependency(waking.ping, essential=False),
+    }
+
+
+def _running(pool: Pool, waking: WakingThread) -> Lifespan:
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
+        await pool.open(wait=False)
+        try:
+            yield
+        finally:
+            waking.close()
+            await pool.close(timeout=POOL_CLOSES_WITHIN)
+
+    return lifespan

@@ -1,0 +1,219 @@
+"""Delivery store: the deliveries of a partner's webhooks; read, tried again, replayed."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from services.kernel.database_calls import Calls
+from services.kernel.environments import Environment
+from services.kernel.errors import PartnerError
+from services.webhooks.api.answers import DeliveryRow, encode
+from services.webhooks.api.refusals import DISABLED, IN_PROGRESS, NO_DELIVERY
+from services.webhooks.api.requests import Page, Replay
+from services.webhooks.api.statements import (
+    TIME_LIMIT,
+    Connection,
+    OwnWebhooks,
+    all_rows,
+    first_value,
+    for_environment,
+    one_row,
+    own,
+)
+from services.webhooks.states import DeliveryState, EndpointState
+
+REPLAY_MOST = 10_000  # events of one replay; about 1 s of the database's work
+SCAN_MOST = 100_000  # events that it looks at; those that need nothing are quick
+REPLAY_TIME_LIMIT = 6.0  # seconds; the gateway waits 10
+REPLAY_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 5000"
+
+MISSED = (DeliveryState.EXHAUSTED, DeliveryState.CANCELLED)
+
+COLUMNS = """
+event_id, event_type, product_id, version, occurred_at, state, series,
+CASE WHEN state IN ('pending', 'retrying') THEN next_attempt_at END AS next_attempt_at,
+created_at, finished_at,
+coalesce((
+    SELECT json_agg(json_build_object(
+        'series', attempts.series, 'number', number, 'outcome', outcome, 'status', status,
+        'detail', detail, 'started_at', started_at, 'duration_ms', milliseconds
+    ) ORDER BY attempts.series, number)
+    FROM {env}.attempts
+    WHERE attempts.endpoint_id = deliveries.endpoint_id
+        AND attempts.event_id = deliveries.event_id
+), '[]') AS attempts
+"""
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """How many events are sent (again), and where to go on; None: nothing is left."""
+
+    scheduled: int
+    next_since: datetime | None
+
+
+class DeliveryStore:
+    """The deliveries of one environment's webhooks; every method may raise DatabaseAwayError."""
+
+    def __init__(self, calls: Calls, environment: Environment) -> None:
+        """Take the calls of a pool that its owner opens and closes."""
+        self._calls = calls
+        self._own_webhooks = OwnWebhooks(environment)
+        self._insert_ping = for_environment(INSERT_PING, environment)
+        self._select_page = for_environment(SELECT_PAGE, environment, columns=COLUMNS)
+        self._select = for_environment(SELECT_DELIVERY, environment, columns=COLUMNS)
+        self._retry = for_environment(RETRY, environment)
+        self._replay = for_environment(REPLAY, environment)
+
+    async def ping(self, partner_id: UUID, webhook_id: UUID) -> UUID:
+        """Schedule a test event; return its id. Raises PartnerError (404, 409)."""
+        owner = own(partner_id, webhook_id)
+        values = {**owner, "data": encode({"webhook_id": webhook_id}).decode()}
+
+        async def insert(connection: Connection) -> UUID:
+            await self._own_webhooks.check_active(connection, owner)
+            return await first_value(connection, self._insert_ping, values)
+
+        return await self._calls.change(insert, within=TIME_LIMIT)
+
+    async def page(self, partner_id: UUID, webhook_id: UUID, page: Page) -> list[DeliveryRow]:
+        """Return a page's deliveries, and one more if there is a next page. Raises PartnerError."""
+        owner = own(partner_id, webhook_id)
+        values = {**owner, "state": page.state, "before": page.before, "limit": page.limit + 1}
+
+        async def select(connection: Connection) -> list[DeliveryRow]:
+            await self._own_webhooks.check_exists(connection, owner)
+            return await all_rows(connection, self._select_page, values, DeliveryRow)
+
+        return await self._calls.read(select, within=TIME_LIMIT)
+
+    async def read(self, partner_id: UUID, webhook_id: UUID, event_id: UUID) -> DeliveryRow:
+        """Return one delivery. Raises PartnerError (404)."""
+        owner = own(partner_id, webhook_id)
+
+        async def select(connection: Connection) -> DeliveryRow:
+            await self._own_webhooks.check_exists(connection, owner)
+            return await self._one(connection, webhook_id, event_id)
+
+        return await self._calls.read(select, within=TIME_LIMIT)
+
+    async def retry(self, partner_id: UUID, webhook_id: UUID, event_id: UUID) -> DeliveryRow:
+        """Start a new series of a finished delivery. Raises PartnerError (404, 409)."""
+        owner = own(partner_id, webhook_id)
+        values = {**owner, "event_id": event_id}
+
+        async def start(connection: Connection) -> DeliveryRow:
+            state = await self._own_webhooks.check_exists(connection, owner)
+            await self._one(connection, webhook_id, event_id)  # there at all?
+            if state is not EndpointState.ACTIVE:
+                raise PartnerError(*DISABLED)
+            async with connection.transaction():
+                if (await connection.execute(self._retry, values)).rowcount == 0:
+                    raise PartnerError(*IN_PROGRESS)
+                return await self._one(connection, webhook_id, event_id)
+
+        return await self._calls.change(start, within=TIME_LIMIT)
+
+    async def replay(self, partner_id: UUID, webhook_id: UUID, replay: Replay) -> Replayed:
+        """Schedule the subscribed events that did not arrive. Raises PartnerError (404, 409)."""
+        owner = own(partner_id, webhook_id)
+        again = (*MISSED, DeliveryState.DELIVERED) if replay.include_delivered else MISSED
+        values = {
+            **owner,
+            "since": replay.since,
+            "again": list(again),
+            "limit": REPLAY_MOST,
+            "scan": SCAN_MOST,
+        }
+
+        async def schedule(connection: Connection) -> Replayed:
+            await self._own_webhooks.check_active(connection, owner)
+            async with connection.transaction():
+                await connection.execute(REPLAY_STATEMENT_TIMEOUT)
+                replayed = await one_row(connection, self._replay, values, Replayed)
+            assert replayed is not None  # noqa: S101 -- an aggregate is always one row
+            return replayed
+
+        return await self._calls.change(schedule, within=REPLAY_TIME_LIMIT)
+
+    async def _one(self, connection: Connection, webhook_id: UUID, event_id: UUID) -> DeliveryRow:
+        values = {"webhook_id": webhook_id, "event_id": event_id}
+        row = await one_row(connection, self._select, values, DeliveryRow)
+        if row is None:
+            raise PartnerError(*NO_DELIVERY)
+        return row
+
+
+# No attempt is under way and none is due: the three states of DeliveryState.finished.
+RETRY = """
+UPDATE {env}.deliveries SET
+    state = 'pending', series = series + 1, attempts = 0, next_attempt_at = now(),
+    claimed_at = NULL, lease_until = NULL, finished_at = NULL
+WHERE endpoint_id = %(webhook_id)s AND event_id = %(event_id)s
+    AND state IN ('delivered', 'exhausted', 'cancelled')
+"""
+
+INSERT_PING = """
+WITH event AS (
+    INSERT INTO {env}.events (event_type, occurred_at, data)
+    VALUES ('webhook.ping', now(), %(data)s)
+    RETURNING id
+)
+INSERT INTO {env}.deliveries (endpoint_id, event_id)
+SELECT %(webhook_id)s, id FROM event
+RETURNING event_id
+"""
+
+SELECT_PAGE = """
+SELECT {columns}
+FROM {env}.deliveries JOIN {env}.events ON events.id = deliveries.event_id
+WHERE endpoint_id = %(webhook_id)s
+    AND (%(state)s::text IS NULL OR state = %(state)s)
+    AND (%(before)s::uuid IS NULL OR event_id < %(before)s)
+ORDER BY event_id DESC LIMIT %(limit)s
+"""
+
+SELECT_DELIVERY = """
+SELECT {columns}
+FROM {env}.deliveries JOIN {env}.events ON events.id = deliveries.event_id
+WHERE endpoint_id = %(webhook_id)s AND event_id = %(event_id)s
+"""
+
+# Oldest first, up to the time `next_since`, at which the next replay goes on. Events of that very
+# time are left for it together, unless there are more of one time than one replay takes.
+REPLAY = """
+WITH scanned AS MATERIALIZED (
+    SELECT id, occurred_at FROM {env}.events
+    WHERE occurred_at >= %(since)s AND event_type = ANY (
+        SELECT unnest(events) FROM {env}.endpoints WHERE id = %(webhook_id)s
+    )
+    ORDER BY occurred_at, id LIMIT %(scan)s + 1
+), wanted AS MATERIALIZED (
+    SELECT scanned.id, scanned.occurred_at,
+        row_number() OVER (ORDER BY scanned.occurred_at, scanned.id) AS place
+    FROM scanned LEFT JOIN {env}.deliveries
+        ON deliveries.endpoint_id = %(webhook_id)s AND deliveries.event_id = scanned.id
+    WHERE deliveries.state IS NULL OR deliveries.state = ANY (%(again)s)
+    ORDER BY scanned.occurred_at, scanned.id LIMIT %(limit)s + 1
+), bound AS (
+    SELECT least(
+        (SELECT occurred_at FROM wanted WHERE place > %(limit)s),
+        (SELECT occurred_at FROM scanned ORDER BY occurred_at, id OFFSET %(scan)s LIMIT 1)
+    ) AS next_since
+), scheduled AS (
+    INSERT INTO {env}.deliveries AS delivery (endpoint_id, event_id)
+    SELECT %(webhook_id)s, id FROM wanted, bound
+    WHERE place <= %(limit)s AND (
+        next_since IS NULL OR occurred_at < next_since
+        OR next_since = (SELECT min(occurred_at) FROM wanted)
+    )
+    ORDER BY id
+    ON CONFLICT (endpoint_id, event_id) DO UPDATE SET
+        state = 'pending', series = delivery.series + 1, attempts = 0, next_attempt_at = now(),
+        claimed_at = NULL, lease_until = NULL, finished_at = NULL
+    WHERE delivery.state = ANY (%(again)s)
+    RETURNING event_id
+)
+SELECT (SELECT count(*) FROM scheduled) AS scheduled, next_since FROM bound
+"""

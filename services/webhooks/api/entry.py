@@ -1,0 +1,28 @@
+"""Entry: the composition root of the partners' API; `python -m services.webhooks api`."""
+
+import os
+import sys
+
+from services.kernel.encryption import MasterKeyError
+from services.kernel.logs import configure_logs
+from services.kernel.settings import SettingsError
+from services.kernel.web.serving import PortTakenError, listen, serve
+from services.webhooks.api.build import build_api
+from services.webhooks.settings import ApiSettings, load
+
+
+def main() -> None:
+    """Serve partners until SIGTERM."""
+    try:
+        settings = load(ApiSettings, os.environ)
+        app = build_api(settings)
+        listener = listen(settings.host, settings.port)
+    except (SettingsError, MasterKeyError) as exc:
+        sys.stderr.write(f"{exc}\n")
+        sys.exit(2)
+    except PortTakenError as exc:
+        sys.stderr.write(f"webhooks api: {exc}\n")
+        sys.exit(1)
+    configure_logs(settings.log_format, service="webhooks api", environment=settings.environment)
+    if not serve(app, listener):
+        sys.exit(1)

@@ -1,0 +1,19 @@
+"""Refusals: what a request gets that the rows do not allow; the contract shows each text."""
+
+from services.kernel.errors import ErrorCode
+
+Refusal = tuple[ErrorCode, str]
+
+NOT_ACTIVE: Refusal = (ErrorCode.FORBIDDEN, "This partner account is not active")
+NO_WEBHOOK: Refusal = (ErrorCode.NOT_FOUND, "There is no such webhook")
+NO_DELIVERY: Refusal = (ErrorCode.NOT_FOUND, "There is no such delivery of this webhook")
+EXISTS: Refusal = (ErrorCode.WEBHOOK_EXISTS, "You have a webhook with this url already")
+LIMIT_REACHED: Refusal = (
+    ErrorCode.WEBHOOK_LIMIT_REACHED,
+    "You have as many webhooks as you may have: delete one first",
+)
+DISABLED: Refusal = (ErrorCode.WEBHOOK_DISABLED, "This webhook is disabled: enable it first")
+IN_PROGRESS: Refusal = (
+    ErrorCode.DELIVERY_IN_PROGRESS,
+    "This delivery is under way: it can be retried when it is delivered, exhausted or cancelled",
+)

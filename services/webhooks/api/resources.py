@@ -1,0 +1,140 @@
+"""Resources: the way to a handler; which partner asks for which path and ids, by which method.
+
+Litestar's own routes would answer OPTIONS, take two slashes for one, and lose the difference
+between a slash and an encoded one, which an id may hold; the contract has one spelling of a path.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
+from uuid import UUID
+
+import msgspec
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from services.kernel import headers
+from services.kernel.environments import Environment
+from services.kernel.errors import PartnerError
+from services.kernel.web.bodies import ClientGoneError, read_json_body
+from services.kernel.web.failures import REFUSALS
+from services.kernel.web.request_scope import send_json
+from services.webhooks.api.refusals import NO_DELIVERY, NO_WEBHOOK, NOT_ACTIVE, Refusal
+
+PartnerFinder = Callable[[str], Awaitable[UUID | None]]
+
+_CUSTOM_ID = headers.CONSUMER_CUSTOM_ID.lower().encode()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request of a partner that the gateway vouched for."""
+
+    partner_id: UUID
+    scope: HTTPScope
+    receive: Receive
+    parameters: Mapping[str, bytes]  # of the path, percent signs resolved
+
+    @property
+    def webhook_id(self) -> UUID:
+        """The path's webhook. Raises PartnerError (404)."""
+        return self._id("webhook_id", NO_WEBHOOK)
+
+    @property
+    def event_id(self) -> UUID:
+        """The path's event, by which partners name a delivery. Raises PartnerError (404)."""
+        return self._id("event_id", NO_DELIVERY)
+
+    async def body(self) -> bytes:
+        """Return the body, not yet decoded. Raises PartnerError (413, 415)."""
+        return await read_json_body(self.scope, self.receive)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body was sent, be it of no JSON."""
+        given: dict[bytes, bytes] = dict(self.scope["headers"])
+        return b"transfer-encoding" in given or given.get(b"content-length", b"0") != b"0"
+
+    def _id(self, name: str, refusal: Refusal) -> UUID:
+        given = self.parameters[name].decode("latin-1")
+        try:
+            found = UUID(given)
+        except ValueError:
+            raise PartnerError(*refusal) from None
+        if str(found) != given.lower():  # UUID() takes braces and more
+            raise PartnerError(*refusal)
+        return found
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a partner gets; no body goes with 204 only."""
+
+    status: int
+    body: bytes = b""
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+Methods = Mapping[str, Handler]
+
+
+class Resources:
+    """All paths of this API, as an ASGI app; their templates are those of the contract."""
+
+    def __init__(
+        self, environment: Environment, find_partner: PartnerFinder, paths: Mapping[str, Methods]
+    ) -> None:
+        """`find_partner` gives the id of an active partner by its name."""
+        self._suffix = environment.custom_id("")
+        self._find_partner = find_partner
+        self._templates = [(path.encode().split(b"/"), methods) for path, methods in paths.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. Raises PartnerError."""
+        asked = cast("HTTPScope", scope)
+        methods, parameters = self._find(asked["raw_path"])
+        handler = methods.get(str(asked["method"]))
+        if handler is None:
+            raise PartnerError(*REFUSALS[405], headers={"Allow": ", ".join(methods)})
+        partner_id = await self._partner(asked)
+        try:
+            answer = await handler(Call(partner_id, asked, receive, parameters))
+        except ClientGoneError:
+            return
+        await _send_answer(send, answer)
+
+    def _find(self, raw_path: bytes) -> tuple[Methods, Mapping[str, bytes]]:
+        segments = [unquote_to_bytes(segment) for segment in raw_path.split(b"/")]
+        for template, methods in self._templates:
+            parameters = _matched(template, segments)
+            if parameters is not None:
+                return methods, parameters
+        raise PartnerError(*REFUSALS[404])
+
+    async def _partner(self, scope: HTTPScope) -> UUID:
+        given: dict[bytes, Any] = dict(scope["headers"])
+        custom_id = given[_CUSTOM_ID].decode("latin-1")  # GatewayOnly has looked at its end
+        partner_id = await self._find_partner(custom_id.removesuffix(self._suffix))
+        if partner_id is None:
+            raise PartnerError(*NOT_ACTIVE)
+        return partner_id
+
+
+def _matched(template: list[bytes], segments: list[bytes]) -> dict[str, bytes] | None:
+    """Return what stands in the places of a template's names, None for another path."""
+    if len(template) != len(segments):
+        return None
+    parameters: dict[str, bytes] = {}
+    for wanted, given in zip(template, segments, strict=True):
+        if wanted.startswith(b"{") and given:
+            parameters[wanted[1:-1].decode()] = given
+        elif wanted != given:
+            return None
+    return parameters
+
+
+async def _send_answer(send: Send, answer: Answer) -> None:
+    if answer.status != 204:
+        await send_json(send, answer.status, answer.body)
+        return
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

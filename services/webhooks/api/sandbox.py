@@ -1,0 +1,151 @@
+"""Sandbox: partners cause things themselves; stock changes, and attempts that fail (A9).
+
+These paths are there in the sandbox alone.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+import structlog
+from psycopg import errors
+
+from services.kernel.database_calls import Calls, DatabaseAwayError
+from services.kernel.environments import Environment
+from services.kernel.errors import PartnerError
+from services.kernel.stock import item_json
+from services.kernel.web.inputs import check_product_id, refuse
+from services.webhooks.api.answers import encode
+from services.webhooks.api.refusals import NO_WEBHOOK
+from services.webhooks.api.requests import Simulated, quantity_of, simulation_of
+from services.webhooks.api.resources import Answer, Call, Methods
+from services.webhooks.api.statements import (
+    TIME_LIMIT,
+    Connection,
+    for_environment,
+    one_row,
+    own,
+)
+
+SANDBOX = "/partner/v1/sandbox"
+INVENTORY = f"{SANDBOX}/inventory/{{product_id}}"
+SIMULATION = f"{SANDBOX}/webhooks/{{webhook_id}}/simulation"
+
+PRODUCT_ID_FORM = "product_id_form"  # the schema's constraint
+TRIES = 3  # of an insert that loses to a removal of the same product
+
+log = structlog.get_logger()
+
+
+class StockRow(msgspec.Struct, frozen=True):
+    """A product's row."""
+
+    product_id: str
+    quantity: int
+    updated_at: datetime
+    version: int
+
+
+class SandboxStore:
+    """What partners set in the sandbox; every method may raise DatabaseAwayError."""
+
+    def __init__(self, calls: Calls, environment: Environment) -> None:
+        """Take the calls of a pool that its owner opens and closes."""
+        self._calls = calls
+        self._set_quantity = for_environment(SET_QUANTITY, environment)
+        self._set_simulation = for_environment(SET_SIMULATION, environment)
+
+    async def set_quantity(self, product_id: str, quantity: int) -> StockRow:
+        """Set a product's stock, which makes the product if there is none."""
+        values = {"product_id": product_id, "quantity": quantity}
+
+        async def upsert(connection: Connection) -> StockRow | None:
+            try:
+                return await one_row(connection, self._set_quantity, values, StockRow)
+            except errors.CheckViolation as exc:
+                if exc.diag.constraint_name != PRODUCT_ID_FORM:
+                    raise
+                refuse(
+                    "`product_id` must have 1 to 64 characters, none of them a control character"
+                )
+            except errors.SerializationFailure:
+                return None
+
+        for _ in range(TRIES):
+            row = await self._calls.change(upsert, within=TIME_LIMIT)
+            if row is not None:
+                return row
+        raise DatabaseAwayError
+
+    async def simulate(
+        self, partner_id: UUID, webhook_id: UUID, simulated: Simulated | None
+    ) -> None:
+        """Set what the next attempts look like, None: as they are. Raises PartnerError (404)."""
+        values = {
+            **own(partner_id, webhook_id),
+            "outcome": simulated.outcome if simulated else None,
+            "attempts": simulated.attempts if simulated else 0,
+        }
+
+        async def update(connection: Connection) -> int:
+            return (await connection.execute(self._set_simulation, values)).rowcount
+
+        if await self._calls.change(update, within=TIME_LIMIT) == 0:
+            raise PartnerError(*NO_WEBHOOK)
+
+
+class Sandbox:
+    """Handlers; what they raise is rendered by the app."""
+
+    def __init__(self, store: SandboxStore) -> None:
+        """Take the store of the sandbox environment."""
+        self._store = store
+
+    @property
+    def paths(self) -> dict[str, Methods]:
+        """The paths of these handlers."""
+        return {
+            INVENTORY: {"PUT": self.set_quantity},
+            SIMULATION: {"DELETE": self.end_simulation, "PUT": self.simulate},
+        }
+
+    async def set_quantity(self, call: Call) -> Answer:
+        """Set a product's stock."""
+        product_id = _product_id(call.parameters["product_id"])
+        row = await self._store.set_quantity(product_id, quantity_of(await call.body()))
+        item = item_json(row.product_id, row.quantity, row.updated_at, row.version)
+        return Answer(200, item)
+
+    async def simulate(self, call: Call) -> Answer:
+        """Set what the next attempts look like."""
+        webhook_id = call.webhook_id
+        simulated = simulation_of(await call.body())
+        await self._store.simulate(call.partner_id, webhook_id, simulated)
+        log.info("webhook.simulated", webhook_id=str(webhook_id), outcome=simulated.outcome)
+        return Answer(200, encode(simulated))
+
+    async def end_simulation(self, call: Call) -> Answer:
+        """Let attempts be what they are."""
+        await self._store.simulate(call.partner_id, call.webhook_id, None)
+        return Answer(204)
+
+
+def _product_id(given: bytes) -> str:
+    try:
+        product_id = given.decode()
+    except UnicodeDecodeError:
+        refuse("`product_id` is not UTF-8")
+    check_product_id("product_id", product_id)
+    return product_id
+
+
+SET_QUANTITY = """
+INSERT INTO {env}.products (product_id, quantity) VALUES (%(product_id)s, %(quantity)s)
+ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity
+RETURNING product_id, quantity, updated_at, version
+"""
+
+SET_SIMULATION = """
+UPDATE {env}.endpoints SET simulation = %(outcome)s, simulations_left = %(attempts)s
+WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+"""

@@ -1,0 +1,268 @@
+"""Store: a partner's webhooks and their secrets; a deleted one keeps its row and is never found."""
+
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from psycopg import errors
+
+from services.kernel.database_calls import Calls, Work
+from services.kernel.encryption import SecretBox
+from services.kernel.environments import Environment
+from services.kernel.errors import PartnerError
+from services.kernel.web.inputs import refuse
+from services.webhooks.api.answers import WebhookRow
+from services.webhooks.api.refusals import EXISTS, LIMIT_REACHED, NO_WEBHOOK
+from services.webhooks.api.requests import Change, Registration, Rotation
+from services.webhooks.api.statements import (
+    PARTNER_TIME_LIMIT,
+    TIME_LIMIT,
+    Connection,
+    Values,
+    all_rows,
+    first_value,
+    for_environment,
+    one_row,
+    own,
+)
+from services.webhooks.locks import HOLD_ALONE, RELAYING
+from services.webhooks.secrets import new_secret
+from services.webhooks.states import EndpointState
+
+T = TypeVar("T")
+
+URL_KEY = "endpoints_partner_url_key"
+
+COLUMNS = """
+id, url, events, state, disabled_reason, created_at, failing_since,
+CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS previous_secret_until
+"""
+
+
+class Store:
+    """The webhooks of one environment."""
+
+    def __init__(
+        self, calls: Calls, environment: Environment, box: SecretBox, *, endpoint_limit: int
+    ) -> None:
+        """`endpoint_limit` is how many webhooks a partner may have, disabled ones included."""
+        self._calls = calls
+        self._box = box
+        self._endpoint_limit = endpoint_limit
+        self._relaying = {"relaying": RELAYING[environment]}
+        self._partner = for_environment(ACTIVE_PARTNER, environment)
+        self._take_turns = for_environment(TAKE_TURNS, environment)
+        self._insert = for_environment(INSERT_ENDPOINT, environment, columns=COLUMNS)
+        self._count = for_environment(COUNT_ENDPOINTS, environment)
+        self._select_all = for_environment(SELECT_ENDPOINTS, environment, columns=COLUMNS)
+        self._select = for_environment(SELECT_ENDPOINT, environment, columns=COLUMNS)
+        self._update = for_environment(UPDATE_ENDPOINT, environment, columns=COLUMNS)
+        self._delete = for_environment(DELETE_ENDPOINT, environment)
+        self._lock_for_rotation = for_environment(LOCK_FOR_ROTATION, environment)
+        self._rotate = for_environment(ROTATE, environment)
+        self._end_overlap = for_environment(END_OVERLAP, environment)
+
+    async def ping(self) -> None:
+        """Raise DatabaseAwayError unless PostgreSQL answers."""
+        await self.find_partner("")
+
+    async def find_partner(self, name: str) -> UUID | None:
+        """Return the id of an active partner. Raises DatabaseAwayError, as all of these do."""
+
+        async def find(connection: Connection) -> UUID | None:
+            return await first_value(connection, self._partner, {"name": name})
+
+        return await self._calls.read(find, within=PARTNER_TIME_LIMIT)
+
+    async def register(self, partner_id: UUID, asked: Registration) -> tuple[WebhookRow, str]:
+        """Add a webhook; return it and its secret. Raises PartnerError (409)."""
+        secret = asked.secret or new_secret()
+        values = {
+            "partner_id": partner_id,
+            "url": asked.url,
+            "events": asked.events,
+            "secret": self._box.seal(secret),
+        }
+
+        async def insert(connection: Connection) -> WebhookRow:
+            async with connection.transaction():
+                # One partner's registrations one after the other: none counts without the others.
+                await connection.execute(self._take_turns, values)
+                row = await one_row(connection, self._insert, values, WebhookRow)
+                assert row is not None  # noqa: S101 -- RETURNING of one inserted row
+                if await first_value(connection, self._count, values) > self._endpoint_limit:
+                    raise PartnerError(*LIMIT_REACHED)
+                return row
+
+        return await self._calls.change(_told_apart(insert), within=TIME_LIMIT), secret
+
+    async def list_all(self, partner_id: UUID) -> list[WebhookRow]:
+        """Return a partner's webhooks, oldest first."""
+
+        async def select(connection: Connection) -> list[WebhookRow]:
+            values = {"partner_id": partner_id}
+            return await all_rows(connection, self._select_all, values, WebhookRow)
+
+        return await self._calls.read(select, within=TIME_LIMIT)
+
+    async def read(self, partner_id: UUID, webhook_id: UUID) -> WebhookRow:
+        """Return a partner's own webhook. Raises PartnerError (404), as all below do."""
+
+        async def select(connection: Connection) -> WebhookRow | None:
+            owner = own(partner_id, webhook_id)
+            return await one_row(connection, self._select, owner, WebhookRow)
+
+        return _found(await self._calls.read(select, within=TIME_LIMIT))
+
+    async def change(self, partner_id: UUID, webhook_id: UUID, change: Change) -> WebhookRow:
+        """Change what `change` names. Raises PartnerError (404; 409 for another's url)."""
+        values = {
+            **own(partner_id, webhook_id),
+            "url": change.url,
+            "events": change.events,
+            "state": change.state,
+        }
+
+        async def update(connection: Connection) -> WebhookRow | None:
+            async with connection.transaction():
+                if change.state is EndpointState.ACTIVE:
+                    await connection.execute(HOLD_ALONE, self._relaying)
+                return await one_row(connection, self._update, values, WebhookRow)
+
+        return _found(await self._calls.change(_told_apart(update), within=TIME_LIMIT))
+
+    async def delete(self, partner_id: UUID, webhook_id: UUID) -> None:
+        """Delete a webhook; what was not sent yet never is."""
+        await self._change_own(self._delete, own(partner_id, webhook_id))
+
+    async def rotate(
+        self, partner_id: UUID, webhook_id: UUID, rotation: Rotation
+    ) -> tuple[str, datetime | None]:
+        """Change the secret; return the new one, and until when the old one is valid too."""
+        secret = rotation.secret or new_secret()
+        owner = own(partner_id, webhook_id)
+        values = {**owner, "secret": self._box.seal(secret), "overlap": rotation.overlap}
+
+        async def update(connection: Connection) -> datetime | None:
+            async with connection.transaction():
+                current = await first_value(connection, self._lock_for_rotation, owner)
+                if self._box.open(_found(current)) == secret:
+                    # A rotation that is sent twice must not make the old secret invalid.
+                    refuse("`secret` is this webhook's secret already: send another one")
+                return await first_value(connection, self._rotate, values)
+
+        return secret, await self._calls.change(update, within=TIME_LIMIT)
+
+    async def end_overlap(self, partner_id: UUID, webhook_id: UUID) -> None:
+        """Make the previous secret invalid now, if there is one."""
+        await self._change_own(self._end_overlap, own(partner_id, webhook_id))
+
+    async def _change_own(self, statement: bytes, owner: Values) -> None:
+        async def change(connection: Connection) -> int:
+            return (await connection.execute(statement, owner)).rowcount
+
+        if await self._calls.change(change, within=TIME_LIMIT) == 0:
+            raise PartnerError(*NO_WEBHOOK)
+
+
+def _found(row: T | None) -> T:
+    if row is None:
+        raise PartnerError(*NO_WEBHOOK)
+    return row
+
+
+def _told_apart(work: Work[T]) -> Work[T]:
+    """Return `work` with the constraint that a second webhook of one url violates in words."""
+
+    async def tell(connection: Connection) -> T:
+        try:
+            return await work(connection)
+        except errors.UniqueViolation as exc:
+            if exc.diag.constraint_name != URL_KEY:
+                raise
+            raise PartnerError(*EXISTS) from exc
+
+    return tell
+
+
+ACTIVE_PARTNER = """
+SELECT id FROM {env}.partners WHERE name = %(name)s AND state = 'active'
+"""
+
+TAKE_TURNS = """
+SELECT pg_advisory_xact_lock(hashtextextended('endpoints ' || %(partner_id)s::text, 0))
+"""
+
+INSERT_ENDPOINT = """
+INSERT INTO {env}.endpoints (partner_id, url, events, secret)
+VALUES (%(partner_id)s, %(url)s, %(events)s, %(secret)s)
+RETURNING {columns}
+"""
+
+COUNT_ENDPOINTS = """
+SELECT count(*) FROM {env}.endpoints WHERE partner_id = %(partner_id)s AND state <> 'deleted'
+"""
+
+SELECT_ENDPOINTS = """
+SELECT {columns} FROM {env}.endpoints
+WHERE partner_id = %(partner_id)s AND state <> 'deleted'
+ORDER BY id
+"""
+
+SELECT_ENDPOINT = """
+SELECT {columns} FROM {env}.endpoints
+WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+"""
+
+# An endpoint that is enabled again, or moved to another url, has not failed and is not slow yet.
+UPDATE_ENDPOINT = """
+WITH asked AS (
+    SELECT id AS asked_id,
+        coalesce(state <> %(state)s AND %(state)s = 'active', false)
+            OR coalesce(url <> %(url)s, false) AS afresh
+    FROM {env}.endpoints
+    WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+    FOR NO KEY UPDATE
+)
+UPDATE {env}.endpoints SET
+    url = coalesce(%(url)s, url),
+    events = coalesce(%(events)s, events),
+    state = coalesce(%(state)s, state),
+    disabled_reason = CASE %(state)s
+        WHEN 'active' THEN NULL
+        WHEN 'disabled' THEN coalesce(disabled_reason, 'by_partner')
+        ELSE disabled_reason
+    END,
+    failing_since = CASE WHEN NOT afresh THEN failing_since END,
+    slow_until = CASE WHEN NOT afresh THEN slow_until END,
+    changed_at = now()
+FROM asked WHERE id = asked_id
+RETURNING {columns}
+"""
+
+DELETE_ENDPOINT = """
+UPDATE {env}.endpoints SET
+    state = 'deleted', previous_secret = NULL, previous_secret_until = NULL, changed_at = now()
+WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+"""
+
+LOCK_FOR_ROTATION = """
+SELECT secret FROM {env}.endpoints
+WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+FOR NO KEY UPDATE
+"""
+
+ROTATE = """
+UPDATE {env}.endpoints SET
+    previous_secret = CASE WHEN %(overlap)s > interval '0' THEN secret END,
+    previous_secret_until = CASE WHEN %(overlap)s > interval '0' THEN now() + %(overlap)s END,
+    secret = %(secret)s, changed_at = now()
+WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+RETURNING previous_secret_until
+"""
+
+END_OVERLAP = """
+UPDATE {env}.endpoints SET
+    previous_secret = NULL, previous_secret_until = NULL, changed_at = now()
+WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+"""

@@ -1,0 +1,147 @@
+"""Claims: who may send a delivery now; counted, under a lease, one endpoint at a time.
+
+All claims of one endpoint take turns on its row, so that what it has in flight is counted truly.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg import Connection, sql
+from psycopg.rows import class_row
+
+from services.kernel.environments import Environment
+from services.webhooks.queue import Lane
+from services.webhooks.states import Simulation
+
+LEASE = timedelta(seconds=10)  # renewed while the call lasts; then its holder is taken for dead
+IN_FLIGHT = {Lane.FAST: 4, Lane.SLOW: 1}  # calls of one endpoint at the same time, over all workers
+# An endpoint with a call this old gets no other meanwhile: a hanging one holds 4 threads at most.
+HANGING = timedelta(seconds=1)
+HELD_BACK = timedelta(seconds=2)  # in the sandbox, times the simulations left: the first waits most
+
+LOCK_ENDPOINT = "SELECT FROM {env}.endpoints WHERE id = %s FOR NO KEY UPDATE"
+
+# Due retries before new deliveries: a backlog must not put off the end of an old one, of which its
+# partner hears. NO KEY UPDATE above lets the relay add deliveries meanwhile.
+CLAIM = """
+WITH endpoint AS (
+    SELECT endpoints.* FROM {env}.endpoints JOIN {env}.partners ON partners.id = partner_id
+    WHERE endpoints.id = %(endpoint_id)s AND endpoints.state = 'active'
+        AND partners.state = 'active'
+        AND coalesce(slow_until > now(), false) = %(slow)s
+), sending AS (
+    SELECT count(*) AS calls, min(claimed_at) AS oldest FROM {env}.deliveries
+    WHERE endpoint_id = %(endpoint_id)s AND state = 'sending'
+), due AS (
+    SELECT coalesce(
+        (SELECT event_id FROM {env}.deliveries
+            WHERE endpoint_id = %(endpoint_id)s AND state = 'retrying' AND next_attempt_at <= now()
+            ORDER BY next_attempt_at, event_id LIMIT 1),
+        (SELECT event_id FROM {env}.deliveries
+            WHERE endpoint_id = %(endpoint_id)s AND state = 'pending' AND next_attempt_at <= now()
+            ORDER BY next_attempt_at, event_id LIMIT 1)
+    ) AS event_id
+)
+UPDATE {env}.deliveries AS delivery SET
+    state = 'sending', attempts = attempts + 1, claimed_at = now(), lease_until = now() + %(lease)s
+FROM endpoint, sending, due JOIN {env}.events ON events.id = due.event_id
+WHERE delivery.endpoint_id = %(endpoint_id)s AND delivery.event_id = due.event_id
+    AND delivery.state IN ('pending', 'retrying')
+    AND sending.calls < %(in_flight)s
+    AND coalesce(sending.oldest > now() - %(hanging)s, true)
+RETURNING delivery.endpoint_id, delivery.event_id, series, attempts AS attempt,
+    event_type, occurred_at, data, url, secret,
+    CASE WHEN previous_secret_until > now() THEN previous_secret END AS previous_secret,
+    CASE WHEN simulations_left > 0 THEN simulation END AS simulation
+"""
+
+TAKE_SIMULATION = """
+UPDATE {env}.endpoints SET simulations_left = simulations_left - 1
+WHERE id = %s AND simulations_left > 0 RETURNING simulations_left
+"""
+
+HOLD_BACK = """
+UPDATE {env}.deliveries SET
+    state = CASE WHEN attempts > 1 THEN 'retrying' ELSE 'pending' END, attempts = attempts - 1,
+    lease_until = NULL, next_attempt_at = now() + %(held_back)s
+WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s AND series = %(series)s
+    AND attempts = %(attempt)s AND state = 'sending'
+"""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """One attempt that this worker, and nobody else, makes now."""
+
+    endpoint_id: UUID
+    event_id: UUID
+    series: int
+    attempt: int  # 1 for the first of its series
+    event_type: str
+    occurred_at: datetime
+    data: str  # finished JSON
+    url: str
+    secret: bytes  # sealed, as the previous one is
+    previous_secret: bytes | None  # while it is valid
+    simulation: Simulation | None
+
+    @property
+    def retry_count(self) -> int:
+        """What the payload says: the claim's number less one (W4)."""
+        return self.attempt - 1
+
+    @property
+    def key(self) -> dict[str, object]:
+        """What its row is found by, as long as the claim holds."""
+        return {
+            "endpoint_id": self.endpoint_id,
+            "event_id": self.event_id,
+            "series": self.series,
+            "attempt": self.attempt,
+        }
+
+
+class Claims:
+    """The claims of one environment's workers, all of one lane."""
+
+    def __init__(self, environment: Environment, lane: Lane) -> None:
+        env = sql.Identifier(environment)
+        self._lane = lane
+        self._lock = sql.SQL(LOCK_ENDPOINT).format(env=env).as_bytes()
+        self._claim = sql.SQL(CLAIM).format(env=env).as_bytes()
+        self._simulate = sql.SQL(TAKE_SIMULATION).format(env=env).as_bytes()
+        self._hold_back = sql.SQL(HOLD_BACK).format(env=env).as_bytes()
+
+    def lock(self, connection: Connection[Any], endpoint_id: UUID) -> None:
+        """Wait for the endpoint's turn; it lasts until the transaction ends."""
+        connection.execute(self._lock, [endpoint_id])
+
+    def take(self, connection: Connection[Any], endpoint_id: UUID) -> Claim | None:
+        """Claim the endpoint's next due delivery, if this lane may call it now.
+
+        The caller holds the lock; this statement's snapshot is younger than that.
+        """
+        values = {
+            "endpoint_id": endpoint_id,
+            "lease": LEASE,
+            "in_flight": IN_FLIGHT[self._lane],
+            "hanging": HANGING,
+            "slow": self._lane is Lane.SLOW,
+        }
+        cursor = connection.cursor(row_factory=class_row(Claim))
+        claim = cursor.execute(self._claim, values).fetchone()
+        if claim is None or claim.simulation is None:
+            return claim
+        return self._simulated(connection, claim)
+
+    def _simulated(self, connection: Connection[Any], claim: Claim) -> Claim | None:
+        """Use up one of the endpoint's simulations; hold the delivery back if it says so (A9)."""
+        left = connection.execute(self._simulate, [claim.endpoint_id]).fetchone()
+        if left is None:  # another worker has used up the last one
+            return msgspec.structs.replace(claim, simulation=None)
+        if claim.simulation != Simulation.OUT_OF_ORDER:
+            return claim
+        held_back = HELD_BACK * (int(left[0]) + 1)
+        connection.execute(self._hold_back, {**claim.key, "held_back": held_back})
+        return None

@@ -1,0 +1,68 @@
+"""Leases: keep the claims of calls that take long, so that short leases tell the dead apart."""
+
+import threading
+from datetime import timedelta
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import PoolTimeout
+
+from services.kernel.database import ThreadPool
+from services.kernel.environments import Environment
+from services.webhooks.delivery.claims import LEASE, Claim
+
+RENEW_EVERY = LEASE / 4  # two renewals may fail
+
+RENEW = """
+UPDATE {env}.deliveries AS delivery SET lease_until = now() + %(lease)s
+FROM unnest(%(endpoints)s::uuid[], %(events)s::uuid[], %(series)s::int[], %(attempts)s::int[])
+    AS held (endpoint_id, event_id, series, attempt)
+WHERE delivery.endpoint_id = held.endpoint_id AND delivery.event_id = held.event_id
+    AND delivery.series = held.series AND attempts = attempt AND state = 'sending'
+"""
+
+
+class Leases:
+    """The claims that one process holds; threads take and leave them."""
+
+    def __init__(self, pool: ThreadPool, environment: Environment) -> None:
+        """Take the pool of the lane's workers."""
+        self._pool = pool
+        self._renew = sql.SQL(RENEW).format(env=sql.Identifier(environment)).as_bytes()
+        self._lock = threading.Lock()
+        self._held: dict[tuple[UUID, UUID], Claim] = {}
+
+    def hold(self, claim: Claim) -> None:
+        """Renew this claim's lease from now on."""
+        with self._lock:
+            self._held[claim.endpoint_id, claim.event_id] = claim
+
+    def leave(self, claim: Claim) -> None:
+        """Do so no longer: its outcome is recorded, or never will be."""
+        with self._lock:
+            self._held.pop((claim.endpoint_id, claim.event_id), None)
+
+    def run(self, stop: threading.Event, every: timedelta = RENEW_EVERY) -> None:
+        """Renew until `stop`; a database that is away is tried again at the next turn."""
+        while not stop.wait(every.total_seconds()):
+            try:
+                self.renew()
+            except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
+                continue  # told by whoever records next; the lease may run out, no more
+
+    def renew(self) -> int:
+        """Renew what is held; return how many leases that were."""
+        with self._lock:
+            held = list(self._held.values())
+        if not held:
+            return 0
+        values = {
+            "lease": LEASE,
+            "endpoints": [claim.endpoint_id for claim in held],
+            "events": [claim.event_id for claim in held],
+            "series": [claim.series for claim in held],
+            "attempts": [claim.attempt for claim in held],
+        }
+        with self._pool.connection() as connection:
+            return connection.execute(self._renew, values).rowcount

@@ -1,0 +1,52 @@
+"""Store: a worker's short transactions; claim, then (with nothing open) a send, then record.
+
+On the way of every delivery they are pipelines: what is sent up to the first fetch is one
+transaction of the server's and one round trip. BEGIN and COMMIT would make it three.
+"""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from services.kernel.database import ThreadPool
+from services.webhooks.delivery.claims import Claim, Claims
+from services.webhooks.delivery.outcome import Decision
+from services.webhooks.delivery.records import Records
+from services.webhooks.states import DeliveryState
+
+
+class Store:
+    """The deliveries of one environment, as one lane's workers see them."""
+
+    def __init__(
+        self, pool: ThreadPool, claims: Claims, records: Records, *, chance: Callable[[], float]
+    ) -> None:
+        """`chance` gives numbers from 0 up to 1, for the jitter of retries."""
+        self._pool = pool
+        self._claims = claims
+        self._records = records
+        self._chance = chance
+
+    def claim(self, endpoint_id: UUID) -> Claim | None:
+        """Claim the endpoint's next due delivery, if this lane may call it now."""
+        with self._pool.connection() as connection, connection.pipeline():
+            self._claims.lock(connection, endpoint_id)
+            return self._claims.take(connection, endpoint_id)
+
+    def record_delivered(
+        self, claim: Claim, decision: Decision, *, seconds: float, claim_next: bool
+    ) -> Claim | None:
+        """Record a success; in the same transaction claim the next delivery, if told to."""
+        with self._pool.connection() as connection, connection.pipeline():
+            self._claims.lock(connection, claim.endpoint_id)
+            self._records.delivered(connection, claim, decision, seconds=seconds)
+            return self._claims.take(connection, claim.endpoint_id) if claim_next else None
+
+    def record_failed(
+        self, claim: Claim, decision: Decision, *, seconds: float
+    ) -> DeliveryState | None:
+        """Record a failure; return the delivery's new state, None if the claim no longer held."""
+        with self._pool.connection() as connection, connection.transaction():
+            self._claims.lock(connection, claim.endpoint_id)
+            return self._records.failed(
+                connection, claim, decision, seconds=seconds, chance=self._chance()
+            )

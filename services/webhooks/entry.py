@@ -1,0 +1,232 @@
+"""Entry: the composition root of the programs in the background.
+
+`python -m services.webhooks PROGRAM ...` runs one or more of them in one process, each in threads
+of its own: a small installation runs all in one, a large one many of each.
+"""
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import FrameType
+from typing import NoReturn
+from uuid import UUID
+
+import dramatiq
+import structlog
+
+from services.kernel.database import make_thread_pool
+from services.kernel.encryption import MasterKeyError, SecretBox
+from services.kernel.logs import configure_logs
+from services.kernel.settings import SettingsError
+from services.webhooks.delivery.claims import Claims
+from services.webhooks.delivery.leases import Leases
+from services.webhooks.delivery.records import Records
+from services.webhooks.delivery.schedule import RetrySchedule
+from services.webhooks.delivery.sender import Sender
+from services.webhooks.delivery.store import Store
+from services.webhooks.delivery.worker import DeliveryWorker
+from services.webhooks.mail.mailer import Mailer
+from services.webhooks.queue import ACTOR, Lane, Wakeups, make_broker
+from services.webhooks.relay.relay import Relay
+from services.webhooks.scheduler.scheduler import Scheduler
+from services.webhooks.settings import (
+    RelaySettings,
+    SchedulerSettings,
+    WebhookSettings,
+    WorkerSettings,
+    load,
+)
+from services.webhooks.targets import TargetPolicy
+from services.webhooks.waking import Waker
+
+USAGE = "usage: python -m services.webhooks api | (relay | scheduler | worker | slow-worker) ..."
+STATEMENT_TIMEOUT_MS = 5_000  # of a claim or a record, which take 1
+CONNECTIONS = 8  # of a lane's threads; each holds one for a millisecond at a time
+PREFETCH = 2  # wake-ups for each thread, those in work included; most are done in a millisecond
+IDLE_POLL_MS = 200  # how soon idle threads look at the queue again, at the latest
+DRAIN = 8.0  # seconds for calls under way at SIGTERM; a supervisor waits 10 before SIGKILL
+
+Environ = Mapping[str, str]
+log = structlog.get_logger()
+
+
+@dataclass
+class Background:
+    """What runs beside each other in one process, and how to end it."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    threads: list[threading.Thread] = field(default_factory=list[threading.Thread])
+    endings: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+    def run(self, name: str, target: Callable[[threading.Event], None]) -> None:
+        """Run something in a thread until the end; it returns soon after `stop` is set."""
+        thread = threading.Thread(target=target, args=[self.stop], name=name, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def end(self) -> None:
+        """End everything at the same time; what takes longer than DRAIN ends with the process."""
+        self.stop.set()
+        for ending in self.endings:
+            thread = threading.Thread(target=ending, daemon=True)
+            self.threads.append(thread)
+            thread.start()
+        until = time.monotonic() + DRAIN
+        for thread in self.threads:
+            thread.join(timeout=max(0.0, until - time.monotonic()))
+
+
+def main() -> None:
+    """Run what the command line names until SIGTERM."""
+    programs = sys.argv[1:]
+    try:
+        if programs and set(programs) <= set(PROGRAMS):
+            _run_background(programs, os.environ)
+        else:
+            _fail(USAGE, code=2)
+    except (SettingsError, MasterKeyError) as exc:
+        _fail(str(exc), code=2)
+
+
+def _run_background(programs: Sequence[str], environ: Environ) -> None:
+    common = load(WebhookSettings, environ)
+    service = f"webhooks {' '.join(programs)}"
+    configure_logs(common.log_format, service=service, environment=common.environment)
+    background = Background()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        background.stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    for program in dict.fromkeys(programs):
+        PROGRAMS[program](environ, background)
+    log.info("service.started", programs=list(programs))
+    background.stop.wait()
+    background.end()
+
+
+def _start_relay(environ: Environ, background: Background) -> None:
+    settings = load(RelaySettings, environ)
+    relay = Relay(
+        settings.database_url,
+        settings.environment,
+        _wakeups(settings),
+        poll_seconds=settings.relay_poll_seconds,
+    )
+    background.run("relay", relay.run)
+
+
+def _start_scheduler(environ: Environ, background: Background) -> None:
+    settings = load(SchedulerSettings, environ)
+    scheduler = Scheduler(
+        settings.database_url,
+        settings.environment,
+        _wakeups(settings),
+        poll_seconds=settings.scheduler_poll_seconds,
+        schedule=RetrySchedule.of(settings.retry_delays_seconds),
+        chance=random.random,
+    )
+    mailer = Mailer(
+        settings.database_url,
+        settings.environment,
+        smtp_url=settings.smtp_url,
+        mail_from=settings.mail_from,
+        api_url=settings.api_url,
+        poll_seconds=settings.scheduler_poll_seconds,
+    )
+    background.run("scheduler", scheduler.run)
+    background.run("mailer", mailer.run)
+
+
+def _start_worker(environ: Environ, background: Background) -> None:
+    settings = load(WorkerSettings, environ)
+    _start_lane(settings, Lane.FAST, settings.worker_threads, background)
+
+
+def _start_slow_worker(environ: Environ, background: Background) -> None:
+    settings = load(WorkerSettings, environ)
+    _start_lane(settings, Lane.SLOW, settings.slow_worker_threads, background)
+
+
+def _start_lane(settings: WorkerSettings, lane: Lane, threads: int, background: Background) -> None:
+    """Start the threads of one lane: a Dramatiq worker with a broker of its own."""
+    pool = make_thread_pool(
+        settings.database_url,
+        name=f"webhooks {lane}",
+        size=min(threads, CONNECTIONS),
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
+    broker = make_broker(settings.queue_url, settings.environment)
+    dramatiq.set_broker(broker)
+    waker = Waker(Wakeups(broker))
+    policy = TargetPolicy.of(settings.development_targets, settings.target_ports)
+
+    def wake(endpoint_id: UUID) -> None:
+        waker.wake(endpoint_id, lane)
+
+    leases = Leases(pool, settings.environment)
+    worker = DeliveryWorker(
+        Store(
+            pool,
+            Claims(settings.environment, lane),
+            Records(
+                settings.environment,
+                schedule=RetrySchedule.of(settings.retry_delays_seconds),
+                disable_after=timedelta(days=settings.disable_after_days),
+            ),
+            chance=random.random,
+        ),
+        SecretBox(settings.master_keys),
+        leases=leases,
+        make_sender=lambda: Sender(
+            policy, connect_seconds=settings.connect_seconds, call_seconds=settings.call_seconds
+        ),
+        wake=wake,
+        stopping=background.stop,
+    )
+    dramatiq.Actor(
+        worker.send_due,
+        broker=broker,
+        actor_name=ACTOR,
+        queue_name=lane,
+        priority=0,
+        options={"max_retries": 0},
+    )
+    pool.open(wait=False)
+    consumers = dramatiq.Worker(
+        broker, queues={lane}, worker_timeout=IDLE_POLL_MS, worker_threads=threads
+    )
+    consumers.queue_prefetch = PREFETCH * threads
+    consumers.start()
+    background.run(f"{lane} leases", leases.run)
+
+    def end() -> None:
+        consumers.stop(timeout=round(DRAIN * 1000))
+        worker.close()
+        pool.close(timeout=1)
+
+    background.endings.append(end)
+
+
+PROGRAMS: dict[str, Callable[[Environ, Background], None]] = {
+    "relay": _start_relay,
+    "scheduler": _start_scheduler,
+    "worker": _start_worker,
+    "slow-worker": _start_slow_worker,
+}
+
+
+def _wakeups(settings: WebhookSettings) -> Wakeups:
+    return Wakeups(make_broker(settings.queue_url, settings.environment))
+
+
+def _fail(message: str, *, code: int) -> NoReturn:
+    sys.stderr.write(f"{message}\n")
+    sys.exit(code)

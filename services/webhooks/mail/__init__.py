@@ -1,0 +1,1 @@
+"""Mail: what technical contacts are told, kept until it was sent (W8)."""

@@ -1,0 +1,99 @@
+"""Mailer: send mails until the server has taken them; claim, send, record (W8)."""
+
+import ssl
+from datetime import timedelta
+from email.headerregistry import Address
+from threading import Event
+
+import structlog
+
+from services.kernel.environments import Environment
+from services.kernel.settings import SettingsError
+from services.webhooks.mail.message import AddressError, mail_address, make_message
+from services.webhooks.mail.smtp import WHOLE_SEND, NotTakenError, SmtpServer, send
+from services.webhooks.mail.store import Mail, MailStore
+from services.webhooks.mail.texts import API_URLS
+from services.webhooks.sessions import Session, run_in_sessions
+
+BACKOFF = (10, 30, 60, 120, 300, 600)  # seconds after each failure; the last one for ever
+
+log = structlog.get_logger()
+
+
+class Mailer:
+    """Sends one environment's mails, one after the other; any number of mailers may run."""
+
+    def __init__(
+        self,
+        database_url: str,
+        environment: Environment,
+        *,
+        smtp_url: str,
+        mail_from: str,
+        poll_seconds: float,
+        api_url: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        send_within: float = WHOLE_SEND,
+    ) -> None:
+        """`api_url` is where the commands in a mail go; `tls` says whom to trust.
+
+        Raises SettingsError.
+        """
+        self._database_url = database_url
+        self._environment = environment
+        self._store = MailStore(environment)
+        self._server = SmtpServer.of(smtp_url)
+        self._sender = _sender(mail_from)
+        self._poll = poll_seconds
+        self._api_url = (api_url or API_URLS[environment]).rstrip("/")
+        self._tls = tls or ssl.create_default_context()
+        self._send_within = send_within
+
+    def run(self, stop: Event) -> None:
+        """Send what is due, every `poll_seconds`, until `stop`; a send under way is finished."""
+
+        def step(session: Session) -> None:
+            if not self.send_one(session):
+                stop.wait(self._poll)
+
+        run_in_sessions(self._database_url, f"{self._environment} mailer", stop=stop, step=step)
+
+    def send_one(self, session: Session) -> bool:
+        """Try the mail that has been due for longest; say whether there was one."""
+        mail = self._store.claim(session)
+        if mail is None:
+            return False
+        facts = {
+            "mail_id": str(mail.id),
+            "kind": mail.kind,
+            "partner": mail.partner,
+            "endpoint_id": str(mail.endpoint_id),
+            "attempt": mail.attempts,
+        }
+        try:
+            self._send(mail)
+        except (NotTakenError, AddressError) as exc:
+            delay = backoff(mail.attempts)
+            self._store.record_failed(session, mail, error=str(exc), delay=delay)
+            log.warning("mail.failed", **facts, reason=str(exc), again_in=delay.total_seconds())
+        else:
+            self._store.record_sent(session, mail)
+            log.info("mail.sent", **facts)
+        return True
+
+    def _send(self, mail: Mail) -> None:
+        message = make_message(mail, self._environment, sender=self._sender, api_url=self._api_url)
+        send(self._server, message, tls=self._tls, limit=self._send_within)
+
+
+def _sender(mail_from: str) -> Address:
+    try:
+        return mail_address(mail_from)
+    except AddressError as exc:
+        msg = f"the environment does not fit:\nMAIL_FROM: {exc}"
+        raise SettingsError(msg) from exc
+
+
+def backoff(attempts: int) -> timedelta:
+    """Return how long to wait after a mail's failed attempts (1 or more)."""
+    return timedelta(seconds=BACKOFF[min(attempts, len(BACKOFF)) - 1])

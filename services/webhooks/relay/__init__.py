@@ -1,0 +1,1 @@
+"""Relay: committed stock changes become events and deliveries."""

@@ -1,0 +1,113 @@
+"""Relay, its statements: take changes from the outbox, store their events and deliveries."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from psycopg import sql
+
+from services.kernel.environments import Environment
+from services.webhooks.locks import HOLD_TOGETHER, RELAYING
+from services.webhooks.sessions import Session
+
+
+class Change(NamedTuple):
+    """A row of the outbox; None stands for no such product before or after it."""
+
+    id: int
+    product_id: str
+    old_quantity: int | None
+    new_quantity: int | None
+    version: int
+    changed_at: datetime
+
+
+class NewEvent(NamedTuple):
+    """An event as it is stored; `data` is finished JSON."""
+
+    event_type: str
+    product_id: str
+    version: int
+    occurred_at: datetime
+    data: str
+
+
+class Scheduled(NamedTuple):
+    """How many deliveries an endpoint was given, and whether it is in the slow lane."""
+
+    endpoint_id: UUID
+    slow: bool
+    deliveries: int
+
+
+# What another relay has locked is its business. An array, as the planner takes it for short and
+# goes by the primary key however long the table is and whatever its statistics say.
+TAKE_CHANGES = """
+UPDATE {env}.stock_changes SET relayed = true
+WHERE id = ANY (ARRAY (
+    SELECT id FROM {env}.stock_changes WHERE NOT relayed
+    ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+))
+RETURNING id, product_id, old_quantity, new_quantity, version, changed_at
+"""
+
+# Events get their ids in the order given. Endpoints are looked up after the changes were taken, so
+# that one registered before a change was committed is always found.
+STORE_EVENTS = """
+WITH given AS (
+    SELECT * FROM unnest(
+        %(types)s::text[], %(products)s::text[], %(versions)s::bigint[],
+        %(times)s::timestamptz[], %(data)s::text[]
+    ) WITH ORDINALITY AS given (event_type, product_id, version, occurred_at, data, place)
+), stored AS (
+    INSERT INTO {env}.events (event_type, product_id, version, occurred_at, data)
+    SELECT event_type, product_id, version, occurred_at, data FROM given ORDER BY place
+    RETURNING id, event_type
+), subscribed AS MATERIALIZED (
+    SELECT endpoints.id, endpoints.events, coalesce(endpoints.slow_until > now(), false) AS slow
+    FROM {env}.endpoints JOIN {env}.partners ON partners.id = endpoints.partner_id
+    WHERE endpoints.state = 'active' AND partners.state = 'active'
+), scheduled AS (
+    INSERT INTO {env}.deliveries (endpoint_id, event_id)
+    SELECT subscribed.id, stored.id
+    FROM stored JOIN subscribed ON stored.event_type = ANY (subscribed.events)
+    ORDER BY stored.id
+    RETURNING endpoint_id
+)
+SELECT scheduled.endpoint_id, subscribed.slow, count(*)
+FROM scheduled JOIN subscribed ON subscribed.id = scheduled.endpoint_id
+GROUP BY scheduled.endpoint_id, subscribed.slow
+"""
+
+
+class RelayStore:
+    """What the relay asks of PostgreSQL."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Take the environment whose outbox it is."""
+        env = sql.Identifier(environment)
+        self._relaying = {"relaying": RELAYING[environment]}
+        self._take_changes = sql.SQL(TAKE_CHANGES).format(env=env).as_bytes()
+        self._store_events = sql.SQL(STORE_EVENTS).format(env=env).as_bytes()
+        channel = sql.Identifier(environment.stock_channel)
+        self._listen = sql.SQL("LISTEN {}").format(channel).as_bytes()
+
+    def listen(self, session: Session) -> None:
+        """Ask to be notified of changes."""
+        session.execute(self._listen)
+
+    def take_changes(self, session: Session, batch: int) -> list[Change]:
+        """Mark up to `batch` changes as relayed, oldest first, and return them."""
+        session.execute(HOLD_TOGETHER, self._relaying)
+        rows = session.execute(self._take_changes, {"batch": batch}).fetchall()
+        return sorted(Change._make(row) for row in rows)
+
+    def store_events(self, session: Session, events: Sequence[NewEvent]) -> list[Scheduled]:
+        """Store events and a delivery of each for every subscriber of its type."""
+        types, products, versions, times, data = (
+            [list(column) for column in zip(*events, strict=True)] if events else [[]] * 5
+        )
+        given = {"types": types, "products": products, "versions": versions}
+        rows = session.execute(self._store_events, {**given, "times": times, "data": data})
+        return [Scheduled._make(row) for row in rows.fetchall()]

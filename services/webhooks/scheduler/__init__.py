@@ -1,0 +1,1 @@
+"""Scheduler: due retries, lost wake-ups, lapsed leases."""

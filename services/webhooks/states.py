@@ -1,0 +1,53 @@
+"""States: the words that webhook rows carry; the schema's checks list the same."""
+
+from enum import StrEnum
+
+
+class EndpointState(StrEnum):
+    """What an endpoint is; a deleted one keeps its row and takes part in nothing."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+
+
+class DisabledReason(StrEnum):
+    """Why an endpoint is disabled."""
+
+    BY_PARTNER = "by_partner"
+    GONE = "gone"  # it answered 410
+    FAILING = "failing"  # for days, and nothing else
+
+
+class DeliveryState(StrEnum):
+    """Where the delivery of one event to one endpoint stands."""
+
+    PENDING = "pending"
+    SENDING = "sending"  # under a lease
+    DELIVERED = "delivered"
+    RETRYING = "retrying"
+    EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more happens unless a person asks for it."""
+        return self in {self.DELIVERED, self.EXHAUSTED, self.CANCELLED}
+
+
+class MailKind(StrEnum):
+    """What a technical contact is told."""
+
+    INCIDENT_OPENED = "incident_opened"
+    INCIDENT_CLOSED = "incident_closed"
+    ENDPOINT_GONE = "endpoint_gone"
+    ENDPOINT_DISABLED = "endpoint_disabled"
+
+
+class Simulation(StrEnum):
+    """What a partner makes its endpoint's next attempts look like, in the sandbox (A9)."""
+
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server_error"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"

@@ -1,0 +1,52 @@
+"""The words of the schema's checks and those of the code are the same: one truth, two places."""
+
+import re
+
+import psycopg
+import pytest
+
+from services.kernel.environments import Environment
+from services.kernel.events import STOCK_EVENTS, EventType
+from services.webhooks.delivery.outcome import AttemptOutcome
+from services.webhooks.states import (
+    DeliveryState,
+    DisabledReason,
+    EndpointState,
+    MailKind,
+    Simulation,
+)
+from tests.conftest import Database
+
+CHECKS: dict[str, list[str]] = {
+    "endpoint_events": [str(each) for each in STOCK_EVENTS],
+    **{
+        name: [str(each) for each in words]
+        for name, words in {
+            "endpoint_state": EndpointState,
+            "endpoint_disabled_reason": DisabledReason,
+            "endpoint_simulation": Simulation,
+            "event_type": EventType,
+            "delivery_state": DeliveryState,
+            "attempt_outcome": AttemptOutcome,
+            "mail_kind": MailKind,
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_check_lists_the_words_of_the_code(database: Database, check: str) -> None:
+    with psycopg.connect(database.owner_url) as owner:
+        found = owner.execute(
+            "SELECT connamespace::regnamespace::text, pg_get_constraintdef(oid)"
+            " FROM pg_constraint WHERE conname = %s",
+            [check],
+        ).fetchall()
+    assert {schema for schema, _ in found} == set(Environment)
+    for _, definition in found:
+        assert sorted(re.findall(r"'([a-z_.]+)'", definition)) == sorted(CHECKS[check])
+
+
+def test_finished_states_are_those_that_the_scheduler_may_delete() -> None:
+    finished = [state for state in DeliveryState if state.finished]
+    assert finished == ["delivered", "exhausted", "cancelled"]
