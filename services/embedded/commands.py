@@ -79,7 +79,7 @@ def status(state_dir: Path, *, as_json: bool) -> None:
     folder = StateFolder(state_dir)
     with told_in_one_line():
         record = folder.running()
-    rows = [] if record is None else status_rows(record)
+    rows = [] if record is None else status_rows(record, folder)
     if as_json:
         urls = {} if record is None else record.urls
         click.echo(json.dumps({"running": bool(rows), "urls": urls, "processes": rows}))

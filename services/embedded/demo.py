@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import click
@@ -12,11 +12,12 @@ import httpx
 from services.embedded.children import StackError
 from services.embedded.commands import state_dir_option, told_in_one_line
 from services.embedded.demo_steps import STEPS, Scene, StepFailedError
+from services.embedded.demo_webhooks import WebhookStory
 from services.embedded.detach import fork_supervisor, wait_until_up
 from services.embedded.interrupts import Interrupts
 from services.embedded.plan import GatewayKind
 from services.embedded.stack import Options
-from services.embedded.state import Phase, StackRecord, StateFolder, database_url
+from services.embedded.state import Phase, StackRecord, StateFolder, database_url, mail_folder
 from services.embedded.up import port_base_option, run_quietly
 
 TIMEOUT = 10.0  # seconds; the gateway gives up on a service after 4
@@ -27,13 +28,13 @@ TIMEOUT = 10.0  # seconds; the gateway gives up on a service after 4
 @port_base_option
 def demo(state_dir: Path, port_base: int) -> None:
     """Show what a partner meets; starts a stack if none runs, and ends what it started."""
-    failed = len(STEPS)
+    good = False
     with told_in_one_line():
         Interrupts()
         folder = StateFolder(state_dir)
         with _stack(folder, port_base) as record:
-            failed = _perform(folder, record)
-    if failed:
+            good = _perform(folder, record)
+    if not good:
         sys.exit(1)
 
 
@@ -60,8 +61,8 @@ def _stack(folder: StateFolder, port_base: int) -> Generator[StackRecord]:
     click.echo("The stack is ended; its data stays for the next time.")
 
 
-def _perform(folder: StateFolder, record: StackRecord) -> int:
-    """Play every step; return how many failed."""
+def _perform(folder: StateFolder, record: StackRecord) -> bool:
+    """Play every step; say whether all did as they should."""
     found = folder.secrets()
     if "gateway" not in record.urls or found is None:
         msg = "this stack has no gateway of its own (--gateway none), and the demo needs one"
@@ -70,16 +71,17 @@ def _perform(folder: StateFolder, record: StackRecord) -> int:
     with httpx.Client(base_url=record.urls["gateway"], timeout=TIMEOUT, trust_env=False) as client:
         stock_url = database_url(record.ports["postgres"], "live_stock", found)
         scene = Scene(client, folder.keys(), stock_url, say=lambda line: click.echo(f"     {line}"))
-        failed = sum(not _play(scene, number) for number in range(len(STEPS)))
+        with contextlib.closing(WebhookStory(scene, mail_folder(folder.path))) as story:
+            steps = [*STEPS, *story.steps]
+            good = sum(_play(scene, number, *step) for number, step in enumerate(steps, start=1))
     took = time.perf_counter() - began
-    click.echo(f"\n{len(STEPS) - failed} of {len(STEPS)} steps did as they should ({took:.1f} s).")
-    return failed
+    click.echo(f"\n{good} of {len(steps)} steps did as they should ({took:.1f} s).")
+    return good == len(steps)
 
 
-def _play(scene: Scene, number: int) -> bool:
+def _play(scene: Scene, number: int, title: str, step: Callable[[Scene], None]) -> bool:
     """Play one step; say whether it did as it should."""
-    title, step = STEPS[number]
-    click.echo(f"\n{number + 1:>2}.  {title}")
+    click.echo(f"\n{number:>2}.  {title}")
     began = time.perf_counter()
     try:
         step(scene)

@@ -11,8 +11,9 @@ import httpx
 import msgspec
 import psycopg
 
+from services.embedded.program import SANDBOX_HOST
 from services.embedded.provision import DEMO_BASIC, TECHMART
-from services.embedded.stack import QUERY, SANDBOX_HOST
+from services.embedded.stack import QUERY
 from services.embedded.state import KeyRing
 from services.kernel.environments import Environment
 from services.kernel.errors import STATUS_OF, ErrorCode
@@ -43,12 +44,25 @@ class Scene:
     def ask(
         self, ids: Sequence[str], key: str | None, *, environment: Environment = Environment.LIVE
     ) -> httpx.Response:
-        """Query stock as a partner does; live answers to any host name."""
+        """Query stock as a partner does."""
+        body = {"product_ids": list(ids)}
+        return self.send("POST", QUERY, key, body=body, environment=environment)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        key: str | None,
+        *,
+        body: object = None,
+        environment: Environment = Environment.LIVE,
+    ) -> httpx.Response:
+        """Send a request as a partner does; live answers to any host name."""
         headers = {API_KEY: key} if key is not None else {}
         if environment is Environment.SANDBOX:
             headers["Host"] = SANDBOX_HOST
         try:
-            return self.client.post(QUERY, json={"product_ids": list(ids)}, headers=headers)
+            return self.client.request(method, path, json=body, headers=headers)
         except httpx.HTTPError as exc:
             msg = f"no answer from {self.client.base_url}: {exc or type(exc).__name__}"
             raise StepFailedError(msg) from exc
@@ -61,7 +75,7 @@ class Scene:
 def expect_items(answer: httpx.Response) -> list[dict[str, Any]]:
     """Return the items of a good answer. Raises StepFailedError."""
     if answer.status_code != 200:
-        raise StepFailedError(_seen(answer))
+        raise StepFailedError(seen(answer))
     return msgspec.json.decode(answer.content)["items"]
 
 
@@ -72,15 +86,16 @@ def expect_error(answer: httpx.Response, code: ErrorCode) -> str:
     except msgspec.DecodeError:
         body = {}
     if answer.status_code != STATUS_OF[code] or body.get("code") != code:
-        msg = f"expected {STATUS_OF[code]} {code}, {_seen(answer)}"
+        msg = f"expected {STATUS_OF[code]} {code}, {seen(answer)}"
         raise StepFailedError(msg)
     if not body.get("request_id") or body["request_id"] != answer.headers.get("X-Request-ID"):
-        msg = f"the error's request_id is not its X-Request-ID, {_seen(answer)}"
+        msg = f"the error's request_id is not its X-Request-ID, {seen(answer)}"
         raise StepFailedError(msg)
     return body.get("message", "")
 
 
-def _seen(answer: httpx.Response) -> str:
+def seen(answer: httpx.Response) -> str:
+    """Return an unexpected answer in words."""
     return f"got {answer.status_code}: {answer.text[:EXCERPT]}"
 
 

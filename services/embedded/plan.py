@@ -1,30 +1,32 @@
 """Plan: what a stack consists of, with which ports and settings; pure, starts nothing."""
 
-import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from services.embedded import postgres, valkey
+from services.embedded.program import HOST, Program, Stage, valkey_url
 from services.embedded.state import Secrets, database_url
+from services.embedded.webhook_programs import webhook_programs
 from services.kernel.environments import Environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POLICY = REPOSITORY / "gateway" / "kong.yml"
-HOST = "127.0.0.1"
 COUNTERS_DATABASE = 1  # of the one Valkey; emptying the cache (0) leaves the limits alone
 
-# From the port base. 100 admin, 102 and 202 webhooks and 25 mail are kept for later.
+# From the port base. 100 admin is kept for later.
 OFFSETS = {
     "gateway": 0,
     "gateway-admin": 1,
+    "mail": 25,
     "postgres": 54,
     "valkey": 63,
     "query-live": 101,
+    "webhooks-live": 102,
     "internal-live": 103,
     "query-sandbox": 201,
+    "webhooks-sandbox": 202,
 }
 HIGHEST_BASE = 65_535 - max(OFFSETS.values())
 
@@ -35,29 +37,6 @@ class GatewayKind(StrEnum):
     EMBEDDED = "embedded"
     KONG = "kong"
     NONE = "none"  # nodes that run already, named by KONG_ADMIN_URLS
-
-
-class Stage(StrEnum):
-    """What is started together; ended in the opposite order of gateway, services, servers."""
-
-    SERVERS = "servers"
-    SERVICES = "services"
-    GATEWAY = "gateway"
-
-
-@dataclass(frozen=True)
-class Program:
-    """One child: how to start it and how to see that it is ready."""
-
-    name: str
-    stage: Stage
-    command: Sequence[str]
-    ports: tuple[int, ...]
-    health: str = ""  # an address that answers 200 when it is ready
-    environment: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    stop_signal: signal.Signals = signal.SIGTERM
-    unprivileged: bool = False  # becomes another user when root starts it
-    folder: Path | None = None  # its own, made first, mode 0700
 
 
 @dataclass(frozen=True)
@@ -80,15 +59,16 @@ class Plan:
     def admin(self) -> dict[str, str]:
         """Admin's settings, but for secrets."""
         upstreams = [
-            f"query-{environment}=http://{HOST}:{self.ports[f'query-{environment}']}"
+            f"{service}-{environment}=http://{HOST}:{self.ports[f'{service}-{environment}']}"
             for environment in Environment
+            for service in ("query", "webhooks")
         ]
         upstreams.append(f"documents=http://{HOST}:{self.ports['query-live']}")
         return {
             "KONG_ADMIN_URLS": self.nodes,
             "GATEWAY_POLICY": str(self.policy),
             "GATEWAY_UPSTREAMS": ",".join(upstreams),
-            "GATEWAY_COUNTERS_URL": f"{_valkey_url(self.ports, COUNTERS_DATABASE)}",
+            "GATEWAY_COUNTERS_URL": f"{valkey_url(self.ports, COUNTERS_DATABASE)}",
         }
 
 
@@ -105,15 +85,16 @@ def make_plan(
 ) -> Plan:
     """Plan a stack in a state folder. `kong` is its program, `nodes` are for GatewayKind.NONE."""
     ports = {name: base + offset for name, offset in OFFSETS.items()}
-    programs = [*_servers(folder, ports), *_services(ports, secrets)]
-    if kind is GatewayKind.EMBEDDED:
-        programs.append(_embedded_gateway(folder / "gateway", ports, secrets))
-    elif kind is GatewayKind.KONG and kong is not None:
-        programs.append(_kong(kong, folder / "kong", ports, secrets, as_root=as_root))
     if kind is GatewayKind.NONE:
         del ports["gateway"], ports["gateway-admin"]
     else:
         nodes = f"http://{HOST}:{ports['gateway-admin']}"
+    programs = [*_servers(folder, ports), *_services(ports, secrets)]
+    programs += webhook_programs(folder, ports, secrets)
+    if kind is GatewayKind.EMBEDDED:
+        programs.append(_embedded_gateway(folder / "gateway", ports, secrets))
+    elif kind is GatewayKind.KONG and kong is not None:
+        programs.append(_kong(kong, folder / "kong", ports, secrets, as_root=as_root))
     return Plan(kind, ports, {each.name: each for each in programs}, nodes, policy)
 
 
@@ -158,7 +139,7 @@ def _query(
         environment={
             "ENVIRONMENT": environment,
             "DATABASE_URL": database_url(ports["postgres"], f"{environment}_query", secrets),
-            "CACHE_URL": _valkey_url(ports, 0),
+            "CACHE_URL": valkey_url(ports, 0),
             "BACKEND_TOKEN": secrets.backend_token,
             "HOST": HOST,
             "PORT": str(ports[name]),
@@ -218,7 +199,3 @@ def _kong(
             "BACKEND_TOKEN": secrets.backend_token,
         },
     )
-
-
-def _valkey_url(ports: dict[str, int], database: int) -> str:
-    return f"valkey://{HOST}:{ports['valkey']}/{database}"

@@ -13,7 +13,8 @@ from services.embedded import postgres
 from services.embedded.children import StackError, port_is_free
 from services.embedded.interrupts import Interrupts, StopRequested
 from services.embedded.leftovers import end_leftovers
-from services.embedded.plan import OFFSETS, POLICY, GatewayKind, Plan, Stage, make_plan
+from services.embedded.plan import OFFSETS, POLICY, GatewayKind, Plan, make_plan
+from services.embedded.program import HOST_OF, Stage
 from services.embedded.provision import (
     TECHMART,
     ensure_keys,
@@ -36,8 +37,6 @@ from services.kernel.environments import Environment
 from services.kernel.headers import API_KEY
 from services.kernel.schema.seed import products
 
-SANDBOX_HOST = "sandbox-api.localhost"  # of gateway/kong.yml; not every resolver knows it
-HOST_OF = {Environment.LIVE: "localhost", Environment.SANDBOX: SANDBOX_HOST}
 QUERY = "/partner/v1/inventory"
 
 
@@ -145,7 +144,7 @@ class _Run:
         """Start what is independent at the same time, and the rest as soon as it can run."""
         self._set_phase(Phase.STARTING)
         programs = self._plan.programs
-        self._start("valkey", *self._names(Stage.GATEWAY))
+        self._start("valkey", "mail", *self._names(Stage.GATEWAY))
         superuser = postgres.prepare(self._folder.path / "postgres", self._folder.log("initdb"))
         self._start("postgres")
         port = self._plan.ports["postgres"]

@@ -42,6 +42,8 @@ class ChildRecord(msgspec.Struct, frozen=True):
     process: ProcessIdentity
     ports: tuple[int, ...]
     health: str  # an address that answers 200 when it is ready; empty: its port accepting is all
+    ready_word: str = ""  # what its log says when it is ready; for one without a port
+    log_start: int = 0  # where this process's part of its log begins, in bytes
 
 
 class StackRecord(msgspec.Struct):
@@ -188,6 +190,11 @@ def admin_environment(record: StackRecord, found: Secrets) -> dict[str, str]:
         "ADMIN_DATABASE_URL": database_url(record.ports["postgres"], "admin", found),
         "MASTER_KEYS": found.master_key,
     }
+
+
+def mail_folder(state_dir: Path) -> Path:
+    """Return where the mail sink of a state folder keeps mail."""
+    return state_dir / "mail"
 
 
 def database_url(port: int, role: str, found: Secrets) -> str:

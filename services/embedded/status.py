@@ -1,16 +1,16 @@
 """Status: the processes of a stack as rows for people and programs."""
 
 from services.embedded.readiness import is_ready
-from services.embedded.state import StackRecord, is_alive
+from services.embedded.state import StackRecord, StateFolder, is_alive
 
 
-def status_rows(record: StackRecord) -> list[dict[str, str | int]]:
+def status_rows(record: StackRecord, folder: StateFolder) -> list[dict[str, str | int]]:
     """Return a row for the supervisor and each child: name, pid, port, state."""
     supervisor = {"name": "supervisor", "pid": record.supervisor.pid, "port": "", "state": ""}
     rows: list[dict[str, str | int]] = [{**supervisor, "state": str(record.phase)}]
     for name, child in sorted(record.children.items()):
         alive = is_alive(child.process)
-        ready = alive and is_ready(child.health, child.ports)
+        ready = alive and is_ready(child, folder.log(name))
         rows.append(
             {
                 "name": name,

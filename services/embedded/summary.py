@@ -3,9 +3,10 @@
 import itertools
 from pathlib import Path
 
-from services.embedded.plan import HOST
+from services.embedded.program import HOST
 from services.embedded.provision import TECHMART
-from services.embedded.state import StackRecord, StateFolder
+from services.embedded.state import StackRecord, StateFolder, mail_folder
+from services.embedded.webhook_programs import LIVE_RETRY_DELAYS_TOLD, sandbox_delays_told
 from services.kernel.environments import Environment
 from services.kernel.headers import API_KEY
 from services.kernel.schema.seed import products
@@ -40,6 +41,8 @@ def _addresses(record: StackRecord, folder: StateFolder) -> dict[str, str]:
         "internal stock": internal,
         "PostgreSQL": f"{HOST}:{record.ports['postgres']}",
         "Valkey": f"{HOST}:{record.ports['valkey']}",
+        "sandbox retries": f"after about {sandbox_delays_told()} (live: {LIVE_RETRY_DELAYS_TOLD})",
+        "mail": f"{mail_folder(folder.path)}  (what partners' contacts are sent)",
         "state, logs": str(folder.path),
     }
 

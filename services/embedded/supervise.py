@@ -16,7 +16,7 @@ from services.embedded.children import (
     start,
 )
 from services.embedded.interrupts import Interrupts
-from services.embedded.plan import Program, Stage
+from services.embedded.program import Program, Stage
 from services.embedded.readiness import is_ready
 from services.embedded.state import ChildRecord, StateFolder, identify
 
@@ -24,7 +24,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before an ended child is start
 STEADY_AFTER = 30.0  # seconds; a child that lived as long begins again with the first pause
 TICK = 0.1  # seconds between two looks at the children
 POLL = 0.02  # seconds between two looks at children that start
-READY_WITHIN = 20.0  # seconds; all of them take 2, PostgreSQL longer after a crash
+READY_WITHIN = 30.0  # seconds; all of them take 3, PostgreSQL longer after a crash
 END_WITHIN = 10.0  # seconds before SIGKILL; the services drain for 8 at most
 ENDING_ORDER = (Stage.GATEWAY, Stage.SERVICES, Stage.SERVERS)
 
@@ -40,6 +40,7 @@ class Child:
     start_at: float | None = None  # set while it is down
     recovering: bool = False  # started again, not yet seen ready
     look_at: float = 0.0  # while recovering: when to look whether it is ready
+    log_start: int = 0  # bytes of its log that earlier processes wrote
 
 
 class Supervisor:
@@ -59,6 +60,7 @@ class Supervisor:
         self._tell = tell
         self._changed = changed
         self._children: dict[str, Child] = {}
+        self._records: dict[str, ChildRecord] = {}
 
     def start(self, programs: Sequence[Program]) -> None:
         """Start programs, each with an empty log."""
@@ -83,12 +85,14 @@ class Supervisor:
         )
 
     def _record(self) -> None:
-        records: dict[str, ChildRecord] = {}
+        self._records = {}
         for name, child in self._children.items():
-            process = identify(child.process.pid)
+            process, program = identify(child.process.pid), child.program
             if process is not None:
-                records[name] = ChildRecord(process, child.program.ports, child.program.health)
-        self._changed(records)
+                self._records[name] = ChildRecord(
+                    process, program.ports, program.health, program.ready_word, child.log_start
+                )
+        self._changed(self._records)
 
     def wait_ready(self, names: Sequence[str]) -> None:
         """Return when these children are ready. Raises StackError when any child ends."""
@@ -108,8 +112,8 @@ class Supervisor:
             time.sleep(POLL)
 
     def _ready(self, name: str) -> bool:
-        program = self._children[name].program
-        return is_ready(program.health, program.ports)
+        record = self._records.get(name)  # none when it has ended already
+        return record is not None and is_ready(record, self._folder.log(name))
 
     def _raise_if_one_ended(self) -> None:
         for child in self._children.values():
@@ -118,10 +122,11 @@ class Supervisor:
 
     def _obituary(self, child: Child) -> str:
         name, log = child.program.name, self._folder.log(child.program.name)
-        port = ", ".join(str(port) for port in child.program.ports)
+        ports = ", ".join(str(port) for port in child.program.ports)
+        where = f" (port {ports})" if ports else ""
         how = describe_exit(child.process.returncode)
         said = f": {last_line(log)}" if child.process.returncode > 0 else ""
-        return f"{name} (port {port}) ended with {how}{said}; its log is {log}"
+        return f"{name}{where} ended with {how}{said}; its log is {log}"
 
     def watch(self, recovered: Callable[[str], None]) -> None:
         """Keep the children running until StopRequested.
@@ -149,6 +154,7 @@ class Supervisor:
     def _start_when_due(self, child: Child) -> None:
         if child.start_at is None or _now() < child.start_at:
             return
+        child.log_start = self._folder.log(child.program.name).stat().st_size
         with self._interrupts.held():
             child.process = self._launch(child.program)
         child.start_at, child.started, child.recovering = None, _now(), True

@@ -19,8 +19,10 @@ from tests.contract_check import partner_client
 
 REPOSITORY = Path(__file__).parents[2]
 PARTNERAPI = [sys.executable, "-m", "services.cli"]
-COMMAND_TIMEOUT = 40  # seconds for one command; a start takes 3
+COMMAND_TIMEOUT = 50  # seconds for one command; a start takes 4, the demo another 10
 QUERY = "/partner/v1/inventory"
+WEBHOOKS = "/partner/v1/webhooks"
+SANDBOX_HOST = "sandbox-api.localhost"
 
 
 def process_state(pid: int) -> str:
@@ -125,6 +127,14 @@ class LocalStack:
             if process_state(pid) == "T":
                 os.kill(pid, signal.SIGCONT)  # a test may have stopped it
         assert self.run("down").returncode == 0
+
+
+def register(stack: LocalStack, key: str, url: str, host: str = "localhost") -> dict[str, Any]:
+    """Register a webhook for every change of stock; return it with its secret."""
+    with stack.partner(key, host=host) as client:
+        answer = client.post(WEBHOOKS, json={"url": url, "events": ["inventory.updated"]})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
 
 
 @pytest.fixture(scope="session")

@@ -20,14 +20,28 @@ import pytest
 from tests.e2e.conftest import (
     PARTNERAPI,
     REPOSITORY,
+    SANDBOX_HOST,
+    WEBHOOKS,
     LocalStack,
     descendants,
     process_state,
+    register,
     wait_for,
 )
 
-CHILDREN = {"gateway", "internal-live", "postgres", "query-live", "query-sandbox", "valkey"}
-SANDBOX_HOST = "sandbox-api.localhost"
+CHILDREN = {
+    "deliveries-live",
+    "deliveries-sandbox",
+    "gateway",
+    "internal-live",
+    "mail",
+    "postgres",
+    "query-live",
+    "query-sandbox",
+    "valkey",
+    "webhooks-live",
+    "webhooks-sandbox",
+}
 
 
 def test_the_curl_line_that_up_prints_works(stack: LocalStack) -> None:
@@ -73,6 +87,7 @@ def test_status_names_every_process_its_port_and_state(stack: LocalStack) -> Non
     assert set(rows) == {"supervisor", *CHILDREN}
     assert {rows[name]["state"] for name in CHILDREN} == {"ready"}
     assert rows["postgres"]["port"] == str(stack.base + 54)
+    assert rows["deliveries-live"]["port"] == ""
     table = stack.run("status")
     assert table.returncode == 0
     assert table.stdout.splitlines()[0].split() == ["NAME", "PID", "PORT", "STATE"]
@@ -85,8 +100,9 @@ def test_logs_show_a_child_and_name_the_others_when_asked_for_a_wrong_one(
     assert stack.run("logs", "postgres", "-n", "1").stdout.count("\n") == 1
     wrong = stack.run("logs", "postgre")
     assert wrong.returncode == 1
-    assert wrong.stderr.startswith("Error: there is no log of postgre; there are gateway, ")
-    assert "query-live    | " in stack.run("logs").stdout
+    assert wrong.stderr.startswith("Error: there is no log of postgre; there are deliveries-live, ")
+    longest = max(map(len, {"supervisor", *CHILDREN}))
+    assert f"\n{'query-live':<{longest}} | " in stack.run("logs").stdout
 
 
 def test_logs_follow_what_is_written_next(stack: LocalStack, tmp_path: Path) -> None:
@@ -235,12 +251,15 @@ def test_nothing_is_left_when_the_supervisor_is_killed_and_all_is_kept(
     children = descendants(supervisor)
     assert len(children) > len(CHILDREN)  # PostgreSQL's own processes too
     live, sandbox = own_stack.key("live"), own_stack.key("sandbox")
+    registered = register(own_stack, live, "https://partner.example/hook")
     assert own_stack.run("keys", "revoke", sandbox).returncode == 0
     os.kill(supervisor, signal.SIGKILL)
     wait_for(lambda: not [pid for pid in children if process_state(pid)], "the children end")
     own_stack.started()
     assert own_stack.key("live") == live
     assert own_stack.query(live).status_code == 200
+    with own_stack.partner(live) as client:
+        assert client.get(f"{WEBHOOKS}/{registered['id']}").json()["url"] == registered["url"]
     # A key that works no more is replaced, so that what `up` prints always works.
     assert own_stack.key("sandbox") != sandbox
     assert own_stack.query(own_stack.key("sandbox"), host=SANDBOX_HOST).status_code == 200

@@ -10,6 +10,8 @@ from services.kernel.environments import Environment
 from tests.gateway.nodes import ROOT, Document
 
 INVENTORY = "/partner/v1/inventory"
+WEBHOOKS = "/partner/v1/webhooks"
+SANDBOX_ONLY = "/partner/v1/sandbox"
 SANDBOX_HOST = "sandbox-api.localhost"
 KONG_YML = ROOT / "gateway" / "kong.yml"
 
@@ -69,6 +71,8 @@ def conformance_policy(places: Places, *more: Consumer) -> Document:
     upstreams = {
         "query-live": places.service,
         "query-sandbox": f"{places.service}/sandbox",
+        "webhooks-live": f"{places.service}/webhooks-live",
+        "webhooks-sandbox": f"{places.service}/webhooks-sandbox",
         "documents": places.service,
     }
     addresses = Addresses(upstreams, places.counters)

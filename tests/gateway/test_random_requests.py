@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.gateway.envelope import assert_own_error
 from tests.gateway.nodes import Node
-from tests.gateway.policy import INVENTORY, LIVE_KEY
+from tests.gateway.policy import INVENTORY, LIVE_KEY, WEBHOOKS
 from tests.gateway.wire import Answer, BrokenAnswerError, Wire, chunked
 
 EXAMPLES = int(os.environ.get("GATEWAY_EXAMPLES", "300"))
@@ -33,7 +33,7 @@ methods = st.sampled_from(
     ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "CONNECT", "PURGE"]
 )
 paths = st.one_of(
-    st.sampled_from(["/open", "/strip", INVENTORY, "/groups", "/unknown", "/"]),
+    st.sampled_from(["/open", "/strip", INVENTORY, WEBHOOKS, "/groups", "/unknown", "/"]),
     st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40).map(
         lambda rest: "/open/" + rest
     ),

@@ -45,15 +45,35 @@ def test_what_is_public_is_limited_by_address_and_passes_no_key_on(
 @pytest.mark.parametrize("service", document["services"], ids=lambda s: s["name"])
 def test_every_service_has_its_own_size_and_time_limits(service: dict[str, Any]) -> None:
     assert plugin(service, "request-size-limiting")["require_content_length"] is False
+    longest = 10_000 if service["name"].startswith("webhooks-") else 2_000  # milliseconds
     for limit in ("connect_timeout", "write_timeout", "read_timeout"):
-        assert 0 < service[limit] <= 2_000  # milliseconds
+        assert 0 < service[limit] <= longest
+    assert service["connect_timeout"] <= 2_000
     assert service["retries"] <= 1
 
 
+@pytest.mark.parametrize("environment", ["live", "sandbox"])
+def test_a_request_that_changes_something_is_sent_once(environment: str) -> None:
+    (service,) = [s for s in partner_services if s["name"] == f"webhooks-{environment}"]
+    assert service["retries"] == 0
+
+
 def test_the_sandbox_has_hosts_of_its_own_and_live_has_none() -> None:
-    hosts = {s["name"]: s["routes"][0].get("hosts") for s in partner_services}
-    assert hosts["query-live"] is None
-    assert hosts["query-sandbox"] == ["sandbox-api.inventory.example", "sandbox-api.localhost"]
+    own = ["sandbox-api.inventory.example", "sandbox-api.localhost"]
+    for service in partner_services:
+        for route in service["routes"]:
+            expected = own if service["name"].endswith("-sandbox") else None
+            assert route.get("hosts") == expected
+
+
+def test_what_only_the_sandbox_has_is_routed_by_its_hosts_alone() -> None:
+    routes = [
+        route["name"]
+        for service in document["services"]
+        for route in service["routes"]
+        if "/partner/v1/sandbox" in route["paths"]
+    ]
+    assert routes == ["webhooks-sandbox"]
 
 
 def test_callers_without_a_good_key_are_limited_and_then_refused() -> None:

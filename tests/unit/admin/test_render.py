@@ -96,6 +96,8 @@ def test_what_kong_would_not_need_is_left_out_and_the_rest_is_kept() -> None:
     assert [s["name"] for s in document["services"]] == [
         "query-live",
         "query-sandbox",
+        "webhooks-live",
+        "webhooks-sandbox",
         "documents",
     ]
 

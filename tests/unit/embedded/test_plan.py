@@ -1,5 +1,6 @@
 """The plan of a stack: ports, programs, settings."""
 
+import itertools
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,14 @@ from services.embedded.state import Secrets
 from services.kernel.schema.migrate import ROLES
 from services.kernel.settings import load_settings
 from services.query.settings import PartnerSettings, QuerySettings
+from services.webhooks.settings import (
+    ApiSettings,
+    RelaySettings,
+    SchedulerSettings,
+    WebhookSettings,
+    WorkerSettings,
+    load,
+)
 
 FOLDER = Path("/state")
 SECRETS = Secrets("master", "t" * 40, dict.fromkeys(ROLES, "word"))
@@ -27,6 +36,12 @@ def planned(base: int = 8000, kind: GatewayKind = GatewayKind.EMBEDDED, **more: 
         ("query-sandbox", PartnerSettings),
         ("internal-live", QuerySettings),
         ("gateway", GatewaySettings),
+        ("webhooks-live", ApiSettings),
+        ("webhooks-sandbox", ApiSettings),
+        *itertools.product(
+            ("deliveries-live", "deliveries-sandbox"),
+            (RelaySettings, SchedulerSettings, WorkerSettings),
+        ),
     ],
 )
 def test_every_program_gets_settings_that_it_accepts(
@@ -35,11 +50,44 @@ def test_every_program_gets_settings_that_it_accepts(
     load_settings(settings, planned().programs[name].environment)
 
 
-def test_a_service_gets_its_own_environments_role() -> None:
+@pytest.mark.parametrize(
+    ("program", "role"),
+    [("query", "query"), ("webhooks", "webhooks"), ("deliveries", "webhooks")],
+)
+def test_a_service_gets_its_own_environments_role(program: str, role: str) -> None:
     for environment in ("live", "sandbox"):
-        settings = planned().programs[f"query-{environment}"].environment
+        settings = planned().programs[f"{program}-{environment}"].environment
         assert settings["ENVIRONMENT"] == environment
-        assert f"//{environment}_query:" in settings["DATABASE_URL"]
+        assert f"//{environment}_{role}:" in settings["DATABASE_URL"]
+
+
+def test_only_the_sandbox_may_call_this_machine() -> None:
+    allowed = {
+        name: load(WebhookSettings, program.environment).development_targets
+        for name, program in planned().programs.items()
+        if name.startswith(("webhooks-", "deliveries-"))
+    }
+    assert {name for name, development in allowed.items() if development} == {
+        "webhooks-sandbox",
+        "deliveries-sandbox",
+    }
+
+
+def test_the_queue_is_neither_the_cache_nor_the_counters() -> None:
+    plan = planned()
+    assert plan.admin["GATEWAY_COUNTERS_URL"] == "valkey://127.0.0.1:8063/1"
+    assert plan.programs["query-live"].environment["CACHE_URL"] == "valkey://127.0.0.1:8063/0"
+    for name in ("webhooks-live", "deliveries-live", "webhooks-sandbox", "deliveries-sandbox"):
+        assert plan.programs[name].environment["QUEUE_URL"] == "valkey://127.0.0.1:8063/2"
+
+
+def test_mail_goes_to_the_sink_of_this_stack() -> None:
+    programs = planned().programs
+    assert programs["mail"].ports == (8025,)
+    assert programs["mail"].environment["MAIL_FOLDER"] == str(FOLDER / "mail")
+    for environment in ("live", "sandbox"):
+        settings = programs[f"deliveries-{environment}"].environment
+        assert settings["SMTP_URL"] == "smtp://127.0.0.1:8025"
 
 
 def test_all_ports_follow_from_the_base_and_are_valid() -> None:

@@ -104,7 +104,9 @@ def test_admin_finds_all_its_settings_in_a_running_stack(folder: StateFolder) ->
     )
     assert environment["KONG_ADMIN_URLS"] == f"http://127.0.0.1:{BASE + 1}"
     assert environment["GATEWAY_UPSTREAMS"] == (
-        f"query-live=http://127.0.0.1:{BASE + 101},query-sandbox=http://127.0.0.1:{BASE + 201}"
+        f"query-live=http://127.0.0.1:{BASE + 101},webhooks-live=http://127.0.0.1:{BASE + 102}"
+        f",query-sandbox=http://127.0.0.1:{BASE + 201}"
+        f",webhooks-sandbox=http://127.0.0.1:{BASE + 202}"
         f",documents=http://127.0.0.1:{BASE + 101}"
     )
     assert environment["GATEWAY_COUNTERS_URL"] == f"valkey://127.0.0.1:{BASE + 63}/1"

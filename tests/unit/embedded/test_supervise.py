@@ -12,7 +12,8 @@ import pytest
 from services.embedded import supervise
 from services.embedded.children import StackError, free_port
 from services.embedded.interrupts import ENDING, Interrupts, StopRequested
-from services.embedded.plan import Program, Stage
+from services.embedded.program import Program, Stage
+from services.embedded.readiness import is_ready
 from services.embedded.state import ChildRecord, StateFolder
 from services.embedded.supervise import Supervisor
 
@@ -70,6 +71,49 @@ def test_a_child_that_never_gets_ready_is_named(
     desk.supervisor.start([program("idle", "import time; time.sleep(60)")])
     with pytest.raises(StackError, match=r"idle was not ready after 0 s; its log is .*idle\.log"):
         desk.supervisor.wait_ready(["idle"])
+
+
+STARTS = "import time; print('service.started', flush=True); time.sleep(60)"
+
+
+def portless(name: str, code: str) -> Program:
+    command = (sys.executable, "-c", code)
+    return Program(name, Stage.SERVICES, command, (), ready_word="service.started")
+
+
+def test_a_child_without_a_port_is_ready_when_its_log_says_so(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.supervisor.start([portless("worker", STARTS)])
+    desk.supervisor.wait_ready(["worker"])
+    monkeypatch.setattr(supervise, "READY_WITHIN", 0.2)
+    desk.supervisor.start([portless("silent", "import time; time.sleep(60)")])
+    with pytest.raises(StackError, match="silent was not ready"):
+        desk.supervisor.wait_ready(["worker", "silent"])
+
+
+def test_what_a_child_said_before_it_ended_does_not_make_the_next_one_ready(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.01)
+    desk.supervisor.start([portless("worker", STARTS)])
+    desk.supervisor.wait_ready(["worker"])
+    log, child = desk.folder.log("worker"), desk.supervisor._children["worker"]
+    said = log.stat().st_size
+    child.pause = 0.01
+    child.process.kill()
+
+    def recovered(_: str) -> None:
+        raise StopRequested
+
+    with pytest.raises(StopRequested):
+        desk.supervisor.watch(recovered)
+    assert desk.said[0].startswith("worker ended with SIGKILL; its log is")  # no port to name
+    second = desk.records["worker"]
+    assert second.log_start == said
+    assert is_ready(second, log)
+    log.write_bytes(log.read_bytes()[:said])
+    assert not is_ready(second, log)
 
 
 def test_pauses_grow_and_the_hook_is_asked_again_until_it_works(
