@@ -28,40 +28,30 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 def make_pool(url: str, *, name: str, size: int, statement_timeout_ms: int) -> Pool:
     """Return a closed pool of at most `size` connections; its owner opens and closes it."""
-    return AsyncConnectionPool(
-        url,
-        connection_class=AsyncConnection[TupleRow],
-        name=name,
-        min_size=1,
-        max_size=size,
-        open=False,
-        timeout=ACQUIRE_TIMEOUT,
-        # A connection that fails is given up soon; the next request makes the pool try again.
-        reconnect_timeout=RECONNECT_TIMEOUT,
-        kwargs=_connection(name, statement_timeout_ms),
-    )
+    options = _options(name, size, statement_timeout_ms)
+    return AsyncConnectionPool(url, connection_class=AsyncConnection[TupleRow], **options)
 
 
 def make_thread_pool(url: str, *, name: str, size: int, statement_timeout_ms: int) -> ThreadPool:
     """Return the same for threads."""
-    return ConnectionPool(
-        url,
-        connection_class=Connection[TupleRow],
-        name=name,
-        min_size=1,
-        max_size=size,
-        open=False,
-        timeout=ACQUIRE_TIMEOUT,
-        reconnect_timeout=RECONNECT_TIMEOUT,
-        kwargs=_connection(name, statement_timeout_ms),
-    )
+    options = _options(name, size, statement_timeout_ms)
+    return ConnectionPool(url, connection_class=Connection[TupleRow], **options)
 
 
-def _connection(name: str, statement_timeout_ms: int) -> dict[str, Any]:
+def _options(name: str, size: int, statement_timeout_ms: int) -> dict[str, Any]:
     return {
-        "autocommit": True,
-        "application_name": name,  # not among the options, where a space would end it
-        "options": f"-c statement_timeout={statement_timeout_ms}",
-        "connect_timeout": 2,
-        **KEEPALIVE,
+        "name": name,
+        "min_size": 1,
+        "max_size": size,
+        "open": False,
+        "timeout": ACQUIRE_TIMEOUT,
+        # A connection that fails is given up soon; the next request makes the pool try again.
+        "reconnect_timeout": RECONNECT_TIMEOUT,
+        "kwargs": {
+            "autocommit": True,
+            "application_name": name,  # not among the options, where a space would end it
+            "options": f"-c statement_timeout={statement_timeout_ms}",
+            "connect_timeout": 2,
+            **KEEPALIVE,
+        },
     }

@@ -1,26 +1,26 @@
 """App: the two HTTP faces of the inventory; partners' behind the gateway, our own shop's."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import cast
 
 import msgspec
-from litestar import Litestar, Response, Router, asgi, get
+from litestar import Response, Router, asgi, get
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.params import FromPath
-from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from services.kernel.environments import Environment
 from services.kernel.errors import ErrorCode, PartnerError
 from services.kernel.timestamps import rfc3339
+from services.kernel.web.assembly import Lifespan, make_app
 from services.kernel.web.bodies import ClientGoneError, read_json_body
-from services.kernel.web.failures import REFUSALS, answer_failure, refuse_trailing_slash
+from services.kernel.web.failures import REFUSALS, refuse_trailing_slash
 from services.kernel.web.gateway_only import GatewayOnly
-from services.kernel.web.health import Dependency, health_routes
+from services.kernel.web.health import Dependency
 from services.kernel.web.inputs import check_product_id
-from services.kernel.web.request_scope import RequestScope, send_json
+from services.kernel.web.request_scope import send_json
 from services.query.documents import document_routes
 from services.query.inventory import Found, Inventory
 from services.query.requests import ids_of_body, ids_of_query
@@ -29,7 +29,6 @@ INVENTORY_PATH = "/partner/v1/inventory"
 STOCK_PATH = "/api/v1/products/{product_id:str}/stock"
 
 Clock = Callable[[], float]  # seconds since 1970
-Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -47,14 +46,14 @@ def make_partner_app(
     partner_routes = Router(
         "/", route_handlers=[inventory_route(inventory, clock)], middleware=[gateway_only]
     )
-    return _make_app([partner_routes, *document_routes()], dependencies, lifespan)
+    return make_app([partner_routes, *document_routes()], dependencies, lifespan)
 
 
 def make_internal_app(
     inventory: Inventory, *, dependencies: Mapping[str, Dependency], lifespan: Lifespan
 ) -> ASGIApp:
     """Return the app that our own shop calls; no key, no gateway (Q10)."""
-    return _make_app([stock_route(inventory)], dependencies, lifespan)
+    return make_app([stock_route(inventory)], dependencies, lifespan)
 
 
 def inventory_route(inventory: Inventory, clock: Clock) -> ASGIRouteHandler:
@@ -107,19 +106,3 @@ def _answer(found: Found, now: str) -> bytes:
         _encode(found.not_found),
         now.encode(),
     )
-
-
-def _make_app(
-    routes: list[ControllerRouterHandler],
-    dependencies: Mapping[str, Dependency],
-    lifespan: Lifespan,
-) -> ASGIApp:
-    app = Litestar(
-        route_handlers=[*routes, *health_routes(dependencies)],
-        exception_handlers={Exception: answer_failure},
-        lifespan=[lifespan],
-        openapi_config=None,
-        logging_config=None,
-        debug=False,
-    )
-    return RequestScope(app)

@@ -18,9 +18,10 @@ from services.kernel.database import Pool, make_pool
 from services.kernel.database_calls import Calls
 from services.kernel.logs import configure_logs
 from services.kernel.settings import SettingsError, load_settings
+from services.kernel.web.assembly import Lifespan
 from services.kernel.web.health import Dependency
 from services.kernel.web.serving import PortTakenError, listen, serve
-from services.query.app import Lifespan, make_internal_app, make_partner_app
+from services.query.app import make_internal_app, make_partner_app
 from services.query.cache import Cache
 from services.query.changes import ChangeFeed
 from services.query.inventory import Inventory

@@ -1,17 +1,15 @@
 """App: the partners' API of webhooks, behind the gateway."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from litestar import Litestar, asgi
+from litestar import asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from services.kernel.environments import Environment
-from services.kernel.web.failures import answer_failure
+from services.kernel.web.assembly import Lifespan, make_app
 from services.kernel.web.gateway_only import GatewayOnly
-from services.kernel.web.health import Dependency, health_routes
-from services.kernel.web.request_scope import RequestScope
+from services.kernel.web.health import Dependency
 from services.webhooks.api.deliveries import Deliveries, Wake
 from services.webhooks.api.delivery_store import DeliveryStore
 from services.webhooks.api.resources import Methods, Resources
@@ -19,8 +17,6 @@ from services.webhooks.api.sandbox import Sandbox, SandboxStore
 from services.webhooks.api.store import Store
 from services.webhooks.api.webhooks import Webhooks
 from services.webhooks.targets import TargetPolicy
-
-Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -55,12 +51,4 @@ def make_webhooks_app(
     async def serve_partners(scope: Scope, receive: Receive, send: Send) -> None:
         await gateway_only(scope, receive, send)
 
-    app = Litestar(
-        route_handlers=[serve_partners, *health_routes(dependencies)],
-        exception_handlers={Exception: answer_failure},
-        lifespan=[lifespan],
-        openapi_config=None,
-        logging_config=None,
-        debug=False,
-    )
-    return RequestScope(app)
+    return make_app([serve_partners], dependencies, lifespan)

@@ -15,8 +15,9 @@ from services.kernel.database import Pool, make_pool
 from services.kernel.database_calls import Calls
 from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
+from services.kernel.web.assembly import Lifespan
 from services.kernel.web.health import Dependency
-from services.webhooks.api.app import Lifespan, Stores, make_webhooks_app
+from services.webhooks.api.app import Stores, make_webhooks_app
 from services.webhooks.api.delivery_store import DeliveryStore
 from services.webhooks.api.sandbox import SandboxStore
 from services.webhooks.api.statements import STATEMENT_TIMEOUT_MS
