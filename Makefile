@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway check lock lock-check bench clean
+.PHONY: help venv demo up test test-gateway chaos check lock lock-check bench bench-webhooks clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(STAMP)  ## every test, against the embedded gateway
 test-gateway: $(STAMP)  ## the gateway's conformance cases; GATEWAY=kong runs them on a real Kong
 	@$(BIN)/python -m pytest tests/gateway
 
+chaos: $(STAMP)  ## 10,000 stock changes while every part is killed again and again: nothing is lost
+	@$(BIN)/python -m tests.chaos.run
+
 check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, then the tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -56,6 +59,9 @@ lock-check: $(STAMP)
 
 bench: $(STAMP)  ## requests/s and latency through the gateway at 100 users (README's figures)
 	@$(BIN)/python -m benchmarks.gateway_load
+
+bench-webhooks: $(STAMP)  ## from a commit to its webhook, beside hanging receivers too; sends/s of one worker
+	@$(BIN)/python -m benchmarks.webhooks
 
 clean:  ## end the local stack, remove its state and .venv
 	@test ! -x $(BIN)/partnerapi || $(BIN)/partnerapi down

@@ -10,7 +10,7 @@ from services.kernel.environments import Environment
 QUEUE_DATABASE = 2  # of the one Valkey, beside the cache (0) and the counters (1)
 PARTS = ("relay", "scheduler", "worker", "slow-worker")  # one process, to save memory and time
 READY = "service.started"  # the line that a process without a port logs when it works
-# A few partners of a laptop need no more; in production 64 and 16.
+# A few partners of a laptop need no more; in production 32 and 16.
 THREADS = {"WORKER_THREADS": "8", "SLOW_WORKER_THREADS": "4"}
 # Seconds between the attempts of a series: short, because somebody sits in front of it. The live
 # environment of a stack keeps what partners are promised.

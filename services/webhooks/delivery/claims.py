@@ -17,8 +17,9 @@ from services.webhooks.states import Simulation
 
 LEASE = timedelta(seconds=10)  # renewed while the call lasts; then its holder is taken for dead
 IN_FLIGHT = {Lane.FAST: 4, Lane.SLOW: 1}  # calls of one endpoint at the same time, over all workers
-# An endpoint with a call this old gets no other meanwhile: a hanging one holds 4 threads at most.
-HANGING = timedelta(seconds=1)
+# An endpoint with a call this old gets no other meanwhile. One that begins to hang holds as many
+# threads as calls began within this time: one or two of a few changes a second, 4 at most.
+HANGING = timedelta(milliseconds=250)
 HELD_BACK = timedelta(seconds=2)  # in the sandbox, times the simulations left: the first waits most
 
 LOCK_ENDPOINT = "SELECT FROM {env}.endpoints WHERE id = %s FOR NO KEY UPDATE"

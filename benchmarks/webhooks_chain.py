@@ -1,0 +1,97 @@
+"""Webhooks chain: the programs, a receiver and partners' endpoints, for measurements."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from tests.chaos.parts import API, BACKGROUND, ENVIRONMENT, STOCK_ROLE, Chain, running_chain
+from tests.webhooks_receiver import Behaviour
+from tests.webhooks_receiving import Receiver, running_receiver
+
+EVENT = "inventory.updated"  # one event for each change: deliveries are easy to count
+ENDPOINTS_OF_A_PARTNER = 10
+PRODUCTS = 1_000
+QUIET_WITHIN = 60.0  # seconds
+
+INSERT = f"""
+INSERT INTO {ENVIRONMENT}.products (product_id, quantity)
+SELECT 'BENCH-' || number, 100 FROM generate_series(0, %s - 1) AS number
+"""
+TO_RELAY = f"SELECT count(*) FROM {ENVIRONMENT}.stock_changes WHERE NOT relayed"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A running chain with endpoints; the programs run with their own defaults."""
+
+    chain: Chain
+    receiver: Receiver
+    secrets: Sequence[str]  # by endpoint
+
+    @property
+    def stock_url(self) -> str:
+        """The database's address for whoever changes stock."""
+        return self.chain.postgres.url(STOCK_ROLE)
+
+
+@contextlib.contextmanager
+def running_bench(
+    endpoints: int, behaviour: Callable[[int], Sequence[Behaviour]], **settings: object
+) -> Generator[Bench]:
+    """Run everything, with products of which nothing is left to tell, for a with block."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_receiver(Path(name), hosts=endpoints) as receiver,
+        running_chain(Path(name), **settings) as chain,
+    ):
+        chain.start((*BACKGROUND, API))
+        _insert_products(chain)
+        secrets = [_register(chain, receiver, number, behaviour) for number in range(endpoints)]
+        chain.end([API])
+        yield Bench(chain, receiver, secrets)
+
+
+def _insert_products(chain: Chain) -> None:
+    """Insert them before there is an endpoint, and wait until the relay is through with them."""
+    with chain.owner() as owner:
+        owner.execute(INSERT, [PRODUCTS])
+    wait_until(lambda: count(chain, TO_RELAY) == 0, "the products are relayed")
+
+
+def _register(
+    chain: Chain,
+    receiver: Receiver,
+    number: int,
+    behaviour: Callable[[int], Sequence[Behaviour]],
+) -> str:
+    name = f"partner-{number // ENDPOINTS_OF_A_PARTNER}"
+    if number % ENDPOINTS_OF_A_PARTNER == 0:
+        statement = f"INSERT INTO {ENVIRONMENT}.partners VALUES (%s, %s, 'a@b.example', 'active')"
+        with chain.owner() as owner:
+            owner.execute(statement, [uuid4(), name])
+    body = {"url": receiver.url(number), "events": [EVENT]}
+    with chain.partner(name) as partner:
+        answer = partner.post("/webhooks", json=body).raise_for_status()
+    secret: str = answer.json()["secret"]
+    receiver.configure(number, [secret], behaviour(number))
+    return secret
+
+
+def count(chain: Chain, statement: str) -> int:
+    """Return the number that a statement selects."""
+    with chain.owner() as owner:
+        row = owner.execute(statement.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def wait_until(condition: Callable[[], bool], what: str, within: float = QUIET_WITHIN) -> None:
+    """Return when the condition holds; fail after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within:.0f} s: {what}"
+        time.sleep(0.1)
