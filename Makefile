@@ -20,14 +20,14 @@ $(STAMP): locks/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP)  ## a partner queries live stock through the gateway, told step by step
+demo: $(STAMP)  ## a partner queries live stock and gets webhooks, told step by step
 	@$(BIN)/partnerapi demo
 
 up: $(STAMP)  ## the local stack in the foreground; Ctrl-C ends it
 	@$(BIN)/partnerapi up
 
 test: $(STAMP)  ## every test, against the embedded gateway
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-gateway: $(STAMP)  ## the gateway's conformance cases; GATEWAY=kong runs them on a real Kong
 	@$(BIN)/python -m pytest tests/gateway
