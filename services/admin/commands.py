@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import msgspec
 import psycopg
 
+from services.admin.gateway.callers import Caller
+from services.admin.gateway.check.command import DEFAULT, check
+from services.admin.gateway.explain import Request, as_text, explain
 from services.admin.gateway.publish import NodeReport, text_hash
 from services.admin.gateway.render import PolicyError, mask
 from services.admin.keys import KeyChoiceError
@@ -153,3 +157,48 @@ def publish_command(find_environment: FindEnvironment) -> None:
     """Send the configuration of now to every node and see that each runs it."""
     with _operations(find_environment) as operations:
         _publish(operations)
+
+
+gateway.add_command(check)
+
+
+@gateway.command("explain")
+@click.argument("path")
+@environment_option
+@click.option("--partner", help="Whose tier; asks the database.")
+@click.option("--tier", help="A tier instead of a partner; asks no database.")
+@click.option("--host", help="The Host header; by default the environment's own.")
+@click.option("--method", default="GET", show_default=True, help="The request's method.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def explain_command(
+    find_environment: FindEnvironment,
+    *,
+    path: str,
+    environment: str,
+    partner: str | None,
+    tier: str | None,
+    host: str | None,
+    method: str,
+    as_json: bool,
+) -> None:
+    """Tell the route, limit and plugins that a request for PATH meets, in Kong's order."""
+    if (partner is None) == (tier is None):
+        msg = "name one of --partner and --tier"
+        raise click.UsageError(msg)
+    if not path.startswith("/"):
+        msg = "PATH begins with /, such as /partner/v1/inventory"
+        raise click.UsageError(msg)
+    request = Request(method.upper(), path, Environment(environment), host)
+    caller = Caller(tier or "")
+    if partner is not None:
+        with _operations(find_environment) as operations:
+            caller = operations.caller(partner, request.environment)
+    file = find_environment().get("GATEWAY_POLICY") or DEFAULT
+    try:
+        found = explain(
+            Path(file).read_text("utf-8"), file, request, caller, partner or "a partner"
+        )
+    except (OSError, PolicyError) as exc:
+        raise click.ClickException(str(exc)) from exc
+    click.echo(msgspec.json.encode(found).decode() if as_json else as_text(found))

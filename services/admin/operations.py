@@ -12,6 +12,8 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from services.admin.gateway import render as rendering
+from services.admin.gateway.callers import Caller, find_caller
+from services.admin.gateway.check.checking import require_sound
 from services.admin.gateway.consumers import read_consumers
 from services.admin.gateway.publish import NodeReport, publish_to_nodes
 from services.admin.keys import NewKey, StoredKey, find_key, insert_key, revoke
@@ -104,10 +106,23 @@ class Operations:
             revoke(self._connection, key)
         return key
 
+    def caller(self, partner: str, environment: Environment) -> Caller:
+        """Return what the gateway knows of a partner. Raises PartnerError."""
+        found = find_caller(self._connection, partner, environment)
+        if found is None:
+            msg = f"there is no partner {partner}"
+            raise PartnerError(msg)
+        return found
+
     def render(self) -> str:
-        """Return the text for the gateway, with keys in plain text. Raises PolicyError."""
+        """Return the text for the gateway, with keys in plain text. Raises PolicyError.
+
+        A kong.yml that does not check is not rendered, and so never sent.
+        """
+        policy = self._policy()
+        require_sound(policy, self._settings.gateway_policy)
         consumers = read_consumers(self._connection, self._box)
-        return rendering.render(self._policy(), consumers, self._settings.addresses)
+        return rendering.render(policy, consumers, self._settings.addresses)
 
     def publish(self) -> list[NodeReport]:
         """Send the configuration of now to every node. Raises PolicyError."""

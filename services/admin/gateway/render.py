@@ -5,7 +5,7 @@ Pure: the same input gives the same bytes, so a node's configuration_hash tells 
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,8 @@ import yaml
 from services.kernel.environments import Environment
 
 Document = dict[str, Any]
+
+TOLD = 10  # partners named in one message: a screen's worth
 
 
 class PolicyError(Exception):
@@ -65,6 +67,7 @@ def render(policy_text: str, consumers: Iterable[Consumer], addresses: Addresses
     tiers = tiers_of(policy)
     document = {key: value for key, value in policy.items() if key != "_ignore"}
     ordered = sorted(consumers, key=lambda consumer: (consumer.partner, consumer.environment))
+    _require_tiers(ordered, tiers)
     document["consumers"] = [
         *policy.get("consumers", []),
         *(_consumer(consumer, tiers) for consumer in ordered),
@@ -102,19 +105,25 @@ def parse_policy(policy_text: str) -> Document:
 
 def tiers_of(policy: Document) -> dict[str, Document]:
     """Return the tiers by name, each a rate-limiting plugin. Raises PolicyError."""
-    entries: list[Document] = policy.get("_ignore") or []
-    for entry in entries:
-        if "tiers" in entry:
-            return entry["tiers"]
+    entries: object = policy.get("_ignore")
+    for entry in cast("list[object]", entries) if isinstance(entries, list) else []:
+        tiers = cast("Document", entry).get("tiers") if isinstance(entry, dict) else None
+        if isinstance(tiers, dict):
+            return cast("dict[str, Document]", tiers)
     msg = "kong.yml has no tiers: put a list entry `- tiers:` with a plugin for each under _ignore"
     raise PolicyError(msg)
 
 
+def _require_tiers(consumers: Iterable[Consumer], tiers: Mapping[str, Document]) -> None:
+    lacking = {each.partner: each.tier for each in consumers if each.tier not in tiers}
+    if lacking:
+        known = f"kong.yml has only {', '.join(tiers)}: add it, or change the partner's"
+        told = [f"partner {name} has tier {tier}; {known}" for name, tier in lacking.items()]
+        rest = [f"and {len(told) - TOLD:,} more partners"] if len(told) > TOLD else []
+        raise PolicyError("\n".join([*told[:TOLD], *rest]))
+
+
 def _consumer(consumer: Consumer, tiers: Mapping[str, Document]) -> Document:
-    if consumer.tier not in tiers:
-        known = ", ".join(tiers)
-        msg = f"partner {consumer.partner} has tier {consumer.tier}; kong.yml has only {known}"
-        raise PolicyError(msg)
     return {
         "id": str(consumer.id),
         "username": consumer.environment.username(consumer.partner),

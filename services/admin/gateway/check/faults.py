@@ -1,0 +1,27 @@
+"""Faults: one thing that is wrong with a kong.yml, and where."""
+
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """What is wrong on a line (from 1), and what to write instead."""
+
+    line: int
+    sentence: str
+
+
+def or_list(names: Iterable[object]) -> str:
+    """Return `a, b or c`."""
+    *others, last = [str(name) for name in names]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return what to write in the place of an unknown name, as the end of a sentence."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"there is {or_list(known)}" if known else "there is none"
