@@ -20,9 +20,7 @@ from services.admin.keys import NewKey, StoredKey, find_key, insert_key, revoke
 from services.admin.partners import Partner, PartnerError, find_partner, insert_partner
 from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
-
-# Held while a configuration is rendered and sent, so that an older one never lands last.
-PUBLISH_LOCK = 4_021_960_032
+from services.kernel.schema.locks import PUBLISHING
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -126,11 +124,11 @@ class Operations:
 
     def publish(self) -> list[NodeReport]:
         """Send the configuration of now to every node. Raises PolicyError."""
-        self._connection.execute("SELECT pg_advisory_lock(%s)", [PUBLISH_LOCK])
+        self._connection.execute("SELECT pg_advisory_lock(%s)", [PUBLISHING])
         try:
             return publish_to_nodes(self.render(), self._settings.nodes)
         finally:
-            self._connection.execute("SELECT pg_advisory_unlock(%s)", [PUBLISH_LOCK])
+            self._connection.execute("SELECT pg_advisory_unlock(%s)", [PUBLISHING])
 
     def _policy(self) -> str:
         path = Path(self._settings.gateway_policy)

@@ -7,10 +7,5 @@ with other batches, and enabling holds it alone, after the batches before it hav
 
 from typing import LiteralString
 
-from services.kernel.environments import Environment
-
-# Numbers of PostgreSQL's advisory locks; the schema's migrations have the one below.
-RELAYING = {Environment.LIVE: 4_021_960_032, Environment.SANDBOX: 4_021_960_033}
-
 HOLD_TOGETHER: LiteralString = "SELECT pg_advisory_xact_lock_shared(%(relaying)s)"
 HOLD_ALONE: LiteralString = "SELECT pg_advisory_xact_lock(%(relaying)s)"

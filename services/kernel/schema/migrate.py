@@ -6,10 +6,9 @@ import psycopg
 from psycopg import sql
 from yoyo import get_backend, read_migrations  # pyright: ignore[reportUnknownVariableType]
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+from services.kernel.schema.locks import MIGRATING
 
-# Whoever migrates first holds this; yoyo's own lock table would outlive a killed migration.
-LOCK = 4_021_960_031
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 ROLES = (
     "admin",
@@ -25,7 +24,7 @@ ROLES = (
 def migrate(owner_url: str) -> int:
     """Apply what is missing, as the database's owner; return how many migrations that were."""
     with psycopg.connect(owner_url, autocommit=True) as guard:
-        guard.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        guard.execute("SELECT pg_advisory_lock(%s)", [MIGRATING])
         backend = get_backend(owner_url.replace("postgresql://", "postgresql+psycopg://", 1))
         try:
             missing = backend.to_apply(read_migrations(str(MIGRATIONS)))

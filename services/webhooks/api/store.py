@@ -10,6 +10,7 @@ from services.kernel.database_calls import Calls, Work
 from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
 from services.kernel.errors import PartnerError
+from services.kernel.schema.locks import RELAYING
 from services.kernel.web.inputs import refuse
 from services.webhooks.api.answers import WebhookRow
 from services.webhooks.api.refusals import EXISTS, LIMIT_REACHED, NO_WEBHOOK
@@ -25,7 +26,7 @@ from services.webhooks.api.statements import (
     one_row,
     own,
 )
-from services.webhooks.locks import HOLD_ALONE, RELAYING
+from services.webhooks.locks import HOLD_ALONE
 from services.webhooks.secrets import new_secret
 from services.webhooks.states import EndpointState
 

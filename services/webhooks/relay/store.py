@@ -8,7 +8,8 @@ from uuid import UUID
 from psycopg import sql
 
 from services.kernel.environments import Environment
-from services.webhooks.locks import HOLD_TOGETHER, RELAYING
+from services.kernel.schema.locks import RELAYING
+from services.webhooks.locks import HOLD_TOGETHER
 from services.webhooks.sessions import Session
 
 
