@@ -14,9 +14,15 @@ COMMANDS = {
     "status": "services.embedded.commands",
     "logs": "services.embedded.commands",
     "demo": "services.embedded.demo",
-    "partners": "services.admin.commands",
-    "keys": "services.admin.commands",
-    "gateway": "services.admin.commands",
+    "partners": "services.admin.commands.partners",
+    "keys": "services.admin.commands.keys",
+    "endpoints": "services.admin.commands.endpoints",
+    "deliveries": "services.admin.commands.deliveries",
+    "stock": "services.admin.commands.stock",
+    "audit": "services.admin.commands.audit",
+    "tokens": "services.admin.commands.tokens",
+    "secrets": "services.admin.commands.secrets",
+    "gateway": "services.admin.commands.gateway",
 }
 STACK = "services.embedded"
 

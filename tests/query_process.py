@@ -97,11 +97,16 @@ def running_query(
 
 @contextlib.contextmanager
 def running_program(
-    service: str, folder: Path, settings: dict[str, str], program: str, *, wait_ready: bool = True
+    service: str,
+    folder: Path,
+    settings: dict[str, str],
+    program: str | None = None,
+    *,
+    wait_ready: bool = True,
 ) -> Generator[QueryProcess]:
     """Run a program that serves HTTP, of any service, for the length of a with block."""
     log = folder / f"{service}-{program}-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", f"services.{service}", program]
+    command = [sys.executable, "-m", f"services.{service}", *([program] if program else [])]
     process = start(command, log=log, folder=folder, environment=settings)
     try:
         port = _port(process, log)

@@ -3,10 +3,7 @@
 import contextlib
 from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlsplit
 
-import msgspec
 import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -15,45 +12,14 @@ from services.admin.gateway import render as rendering
 from services.admin.gateway.callers import Caller, find_caller
 from services.admin.gateway.check.checking import require_sound
 from services.admin.gateway.consumers import read_consumers
-from services.admin.gateway.publish import NodeReport, publish_to_nodes
+from services.admin.gateway import publish as publishing
+from services.admin.gateway.publish import NodeReport
 from services.admin.keys import NewKey, StoredKey, find_key, insert_key, revoke
 from services.admin.partners import Partner, PartnerError, find_partner, insert_partner
+from services.admin.settings import AdminSettings
 from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
 from services.kernel.schema.locks import PUBLISHING
-
-NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
-
-
-class AdminSettings(msgspec.Struct, frozen=True):
-    """Admin's settings; docs/configuration.md tells each."""
-
-    admin_database_url: NonEmpty
-    master_keys: NonEmpty
-    kong_admin_urls: str = ""  # comma separated
-    gateway_policy: NonEmpty = "gateway/kong.yml"
-    gateway_upstreams: str = ""  # `query-live=http://127.0.0.1:8101,...`: where kong.yml differs
-    gateway_counters_url: str = ""  # `valkey://127.0.0.1:8063/0`: likewise
-
-    @property
-    def nodes(self) -> list[str]:
-        """The Admin API addresses of the Kong nodes."""
-        return [url.strip() for url in self.kong_admin_urls.split(",") if url.strip()]
-
-    @property
-    def addresses(self) -> rendering.Addresses:
-        """What the renderer puts in the place of kong.yml's own addresses."""
-        pairs = [pair.partition("=") for pair in self.gateway_upstreams.split(",") if pair.strip()]
-        upstreams = {name.strip(): url.strip() for name, _, url in pairs}
-        return rendering.Addresses(upstreams, _counter_store(self.gateway_counters_url))
-
-
-def _counter_store(url: str) -> rendering.CounterStore | None:
-    if not url:
-        return None
-    parts = urlsplit(url)
-    database = int(parts.path.strip("/") or 0)
-    return rendering.CounterStore(parts.hostname or "", parts.port or 6379, database)
 
 
 @contextlib.contextmanager
@@ -126,7 +92,7 @@ class Operations:
         """Send the configuration of now to every node. Raises PolicyError."""
         self._connection.execute("SELECT pg_advisory_lock(%s)", [PUBLISHING])
         try:
-            return publish_to_nodes(self.render(), self._settings.nodes)
+            return publishing.publish_to_nodes(self.render(), self._settings.nodes)
         finally:
             self._connection.execute("SELECT pg_advisory_unlock(%s)", [PUBLISHING])
 

@@ -10,8 +10,9 @@ import psycopg
 
 from services.admin.gateway.render import PolicyError
 from services.admin.keys import KeyChoiceError, find_key
-from services.admin.operations import AdminSettings, Operations, open_admin
+from services.admin.operations import Operations, open_admin
 from services.admin.partners import PartnerError
+from services.admin.settings import AdminSettings
 from services.embedded.children import StackError
 from services.embedded.state import KeyRing, Secrets, StateFolder
 from services.kernel.encryption import MasterKeyError, make_master_key

@@ -73,7 +73,7 @@ class PartnerError(Exception):
 class Envelope(msgspec.Struct):
     """The body of every error (A5)."""
 
-    code: ErrorCode
+    code: str  # an ErrorCode, or one of a service that partners never see
     message: str
     request_id: str
 
@@ -81,6 +81,6 @@ class Envelope(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 
 
-def envelope(code: ErrorCode, message: str, request_id: str) -> bytes:
+def envelope(code: str, message: str, request_id: str) -> bytes:
     """Return the body of an error as JSON bytes."""
     return _encode(Envelope(code=code, message=message, request_id=request_id))

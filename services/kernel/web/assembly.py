@@ -2,14 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response
+from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from services.kernel.web.failures import answer_failure
 from services.kernel.web.health import Dependency, health_routes
 from services.kernel.web.request_scope import RequestScope
 
+FailureHandlers = dict[
+    int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[bytes]]
+]
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
@@ -17,13 +22,19 @@ def make_app(
     routes: Sequence[ControllerRouterHandler],
     dependencies: Mapping[str, Dependency],
     lifespan: Lifespan,
+    *,
+    exception_handlers: FailureHandlers | None = None,
+    openapi: OpenAPIConfig | None = None,
 ) -> ASGIApp:
-    """Return an app; what its handlers raise becomes the envelope (A5)."""
+    """Return an app; what its handlers raise becomes the envelope (A5).
+
+    `exception_handlers` take the place of the one that all services have.
+    """
     app = Litestar(
         route_handlers=[*routes, *health_routes(dependencies)],
-        exception_handlers={Exception: answer_failure},
+        exception_handlers={**(exception_handlers or {Exception: answer_failure})},
         lifespan=[lifespan],
-        openapi_config=None,
+        openapi_config=openapi,
         logging_config=None,
         debug=False,
     )

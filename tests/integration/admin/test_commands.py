@@ -8,7 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from services.admin.api_keys import is_well_formed
-from services.admin.commands import gateway, keys, partners
+from services.admin.commands.gateway import gateway
+from services.admin.commands.keys import keys
+from services.admin.commands.partners import partners
 from services.embedded.children import free_port
 from services.kernel.encryption import make_master_key
 from tests.conftest import Database

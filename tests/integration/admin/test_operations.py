@@ -14,8 +14,9 @@ import pytest
 
 from services.admin.gateway.publish import publish_to_nodes, text_hash
 from services.admin.keys import KeyChoiceError
-from services.admin.operations import AdminSettings, Operations, open_admin
+from services.admin.operations import Operations, open_admin
 from services.admin.partners import PartnerError
+from services.admin.settings import AdminSettings
 from services.embedded.children import free_port
 from services.kernel.encryption import make_master_key
 from services.kernel.environments import Environment

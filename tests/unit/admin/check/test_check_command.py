@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from services.admin.commands import gateway
+from services.admin.commands.gateway import gateway
 from tests.unit.admin.check.broken import POLICY
 
 

@@ -1,0 +1,81 @@
+"""Changes: one transaction of one actor, with its lines in the audit log."""
+
+from collections.abc import Callable, Collection, Generator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from services.admin import audit
+from services.admin.audit import Actor
+from services.admin.gateway.publish import NodeReport
+from services.admin.gateway.render import PolicyError, parse_policy, tiers_of
+from services.admin.operations import Operations
+from services.admin.settings import AdminSettings
+from services.kernel.encryption import SecretBox
+
+Connect = Callable[[], AbstractContextManager[Connection[TupleRow]]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a use case changes things with; its caller commits."""
+
+    connection: Connection[TupleRow]
+    actor: Actor
+    box: SecretBox
+
+    def record(
+        self, action: str, target: str, *, before: object = None, after: object = None
+    ) -> None:
+        """Note the change in the audit log."""
+        audit.record(self.connection, self.actor, action, target, before=before, after=after)
+
+
+class Admin:
+    """Opens the database for use cases; the service has a pool, a command one connection."""
+
+    def __init__(self, settings: AdminSettings, box: SecretBox, connect: Connect) -> None:
+        """`connect` lends a connection in autocommit mode for the length of a with block."""
+        self.settings = settings
+        self.box = box
+        self._connect = connect
+
+    def reading(self) -> AbstractContextManager[Connection[TupleRow]]:
+        """Lend a connection to look with."""
+        return self._connect()
+
+    @contextmanager
+    def changing(self, actor: Actor) -> Generator[Change]:
+        """Lend a change, committed at the end of the with block unless that raises."""
+        with self._connect() as connection, connection.transaction():
+            yield Change(connection, actor, self.box)
+
+    def publish(self) -> list[NodeReport]:
+        """Have every node run the configuration of now; say what each does. Raises PolicyError."""
+        with self._connect() as connection:
+            return Operations(self.settings, connection, self.box).publish()
+
+    def render(self) -> str:
+        """Return the text for the gateway, with keys in plain text. Raises PolicyError."""
+        with self._connect() as connection:
+            return Operations(self.settings, connection, self.box).render()
+
+    def tiers(self) -> Collection[str]:
+        """Return the names of kong.yml's tiers. Raises PolicyError."""
+        return tiers_of(parse_policy(read_policy(self.settings))).keys()
+
+
+def read_policy(settings: AdminSettings) -> str:
+    """Return the text of kong.yml. Raises PolicyError."""
+    path = Path(settings.gateway_policy)
+    try:
+        return path.read_text("utf-8")
+    except OSError as exc:
+        msg = f"GATEWAY_POLICY: {path} can't be read: {exc.strerror}"
+        raise PolicyError(msg) from exc
+    except UnicodeDecodeError as exc:
+        msg = f"GATEWAY_POLICY: {path} is not UTF-8"
+        raise PolicyError(msg) from exc

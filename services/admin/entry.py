@@ -1,0 +1,81 @@
+"""Entry: the composition root of admin's service; `python -m services.admin`."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator
+
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from services.admin.changes import Admin
+from services.admin.http.app import make_admin_app
+from services.admin.settings import ServiceSettings
+from services.kernel.availability import Availability
+from services.kernel.database import ThreadPool, make_thread_pool
+from services.kernel.encryption import MasterKeyError, SecretBox
+from services.kernel.logs import configure_logs
+from services.kernel.settings import SettingsError, load_settings
+from services.kernel.web.assembly import Lifespan
+from services.kernel.web.health import Dependency
+from services.kernel.web.serving import PortTakenError, listen, serve
+
+POOL_SIZE = 8
+STATEMENT_TIMEOUT_MS = 15_000  # a search of operations may take longer than a partner's request
+POOL_CLOSES_WITHIN = 1.0  # seconds
+
+
+def main() -> None:
+    """Serve operations and keep the gateway right until SIGTERM."""
+    try:
+        settings = load_settings(ServiceSettings, os.environ)
+        app = build(settings)
+        listener = listen(settings.host, settings.port)
+    except (SettingsError, MasterKeyError) as exc:
+        sys.stderr.write(f"{exc}\n")
+        sys.exit(2)
+    except PortTakenError as exc:
+        sys.stderr.write(f"admin: {exc}\n")
+        sys.exit(1)
+    configure_logs(settings.log_format, service="admin", environment="control")
+    if not serve(app, listener):
+        sys.exit(1)
+
+
+def build(settings: ServiceSettings) -> ASGIApp:
+    """Return the app; nothing connects before it starts. Raises MasterKeyError."""
+    pool = make_thread_pool(
+        settings.admin_database_url,
+        name="admin",
+        size=POOL_SIZE,
+        statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+    )
+    admin = Admin(settings, SecretBox(settings.master_keys), pool.connection)
+    return make_admin_app(
+        admin,
+        availability=Availability("database", clock=time.monotonic),
+        dependencies={"postgresql": Dependency(lambda: _ping(admin), essential=True)},
+        lifespan=_running(pool),
+    )
+
+
+async def _ping(admin: Admin) -> None:
+    def ask() -> None:
+        with admin.reading() as connection:
+            connection.execute("SELECT 1")
+
+    await asyncio.to_thread(ask)
+
+
+def _running(pool: ThreadPool) -> Lifespan:
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
+        pool.open(wait=False)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(pool.close, POOL_CLOSES_WITHIN)
+
+    return lifespan

@@ -1,0 +1,77 @@
+"""Access: bearer tokens; who calls, and whether they may (viewers look, operators change)."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.types import ASGIApp, HTTPScope
+
+from services.admin.audit import Actor
+from services.admin.changes import Admin
+from services.admin.tokens import PREFIX, Role, Token, find_token
+from services.kernel.errors import ErrorCode, PartnerError
+from services.kernel.web.inputs import listed, refuse, shown
+from services.kernel.web.request_scope import current_request_id
+
+SCHEME = "bearer"
+LOOKS = ("GET", "HEAD", "OPTIONS")
+
+NO_TOKEN = "Send `Authorization: Bearer` and a token of `partnerapi tokens create`"  # noqa: S105
+WRONG_TOKEN = "This token is unknown or was revoked"  # noqa: S105
+MAY_NOT = "This token's role is viewer, which looks and changes nothing"
+
+FindToken = Callable[[str], Token | None]
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class BearerAuthentication(AbstractAuthenticationMiddleware):
+    """Refuses requests without a token, and changes by a token that may only look."""
+
+    def __init__(self, app: ASGIApp, *, find: FindToken) -> None:
+        """`find` returns the token of a plain text, if it works; it may block."""
+        super().__init__(app)
+        self._find = find
+
+    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
+        """Return who calls. Raises PartnerError (401, 403)."""
+        scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != SCHEME or not secret.startswith(PREFIX):
+            raise _unauthorized(NO_TOKEN)
+        token = await asyncio.to_thread(self._find, secret.strip())
+        if token is None:
+            raise _unauthorized(WRONG_TOKEN)
+        method = cast("HTTPScope", connection.scope)["method"]
+        if token.role != Role.OPERATOR and method not in LOOKS:
+            raise PartnerError(ErrorCode.FORBIDDEN, MAY_NOT)
+        actor = Actor(f"token:{token.name}", current_request_id(connection.scope))
+        return AuthenticationResult(user=actor, auth=token)
+
+
+def token_finder(admin: Admin) -> FindToken:
+    """Return how tokens are found: a function, as Litestar copies what a middleware is given."""
+
+    def find(secret: str) -> Token | None:
+        with admin.reading() as connection:
+            return find_token(connection, secret)
+
+    return find
+
+
+def refuse_unknown_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Raise PartnerError (400) for a query parameter that the handler does not have.
+
+    Litestar would drop it, and a mistyped filter would list everything.
+    """
+    parameters = handler.parsed_fn_signature.parameters
+    known = sorted(parameters.keys() - connection.path_params.keys() - {"request", "data", "admin"})
+    for name in connection.query_params:
+        if name not in known:
+            wanted = f"send {listed(known)} only" if known else "it has none"
+            refuse(f"{shown(name)} is not a parameter of this request: {wanted}")
+
+
+def _unauthorized(message: str) -> PartnerError:
+    return PartnerError(ErrorCode.UNAUTHORIZED, message, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,150 @@
+"""Tokens, roles and the audit log, over HTTP and on the command line."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from services.admin.tokens import Role
+from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
+from tests.conftest import Database
+
+
+@pytest.fixture
+def admin(database: Database, tmp_path: Path) -> Generator[AdminProcess]:
+    with running_admin(tmp_path, settings_for(database)) as running:
+        yield running
+
+
+@pytest.fixture
+def run(database: Database) -> CommandLine:
+    return CommandLine(settings_for(database))
+
+
+def test_who_may_do_what(admin: AdminProcess) -> None:
+    operator, viewer = admin.client(), admin.client(admin.token("eye", Role.VIEWER))
+    new = {"name": "bot", "role": "viewer"}
+    assert viewer.get("/audit").status_code == 200
+    refused = viewer.post("/tokens", json=new)
+    assert refused.status_code == 403
+    assert refused.json()["code"] == "FORBIDDEN"
+    assert refused.json()["request_id"] == refused.headers["X-Request-ID"]
+    made = operator.post("/tokens", json=new)
+    assert made.status_code == 201
+    bot = admin.client(made.json()["secret"])
+    assert bot.get("/tokens").status_code == 200
+    assert operator.delete("/tokens/bot").status_code == 204
+    assert bot.get("/tokens").status_code == 401
+
+
+@pytest.mark.parametrize("sent", [None, "Basic abc", "Bearer", "Bearer pk_live_x", "Bearer padm_x"])
+def test_without_a_good_token_there_is_401_and_nothing_else(
+    admin: AdminProcess, sent: str | None
+) -> None:
+    headers = {"Authorization": sent} if sent else {}
+    for method, path in (("GET", "/tokens"), ("POST", "/tokens"), ("GET", "/audit")):
+        url = f"{admin.running.base_url}/admin/v1{path}"
+        answer = httpx.request(method, url, headers=headers, trust_env=False)
+        assert (answer.status_code, answer.json()["code"]) == (401, "UNAUTHORIZED")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_every_path_but_health_and_the_document_needs_a_token(admin: AdminProcess) -> None:
+    base = admin.running.base_url
+    document = httpx.get(f"{base}/admin/v1/docs/openapi.json", trust_env=False).json()
+    tried = 0
+    for path, methods in document["paths"].items():
+        for method in methods.keys() - {"parameters"}:
+            url = base + path.replace("{environment}", "live")
+            answer = httpx.request(method.upper(), url, trust_env=False)
+            if not path.startswith("/health"):
+                assert answer.status_code == 401, (method, path, answer.text)
+                tried += 1
+    assert tried >= 4
+
+
+def test_a_change_is_told_with_who_and_by_which_request(admin: AdminProcess) -> None:
+    client = admin.client(admin.token("ops-bot"))
+    headers = {"X-Request-ID": "ticket-4711"}
+    client.post("/tokens", json={"name": "eye", "role": "viewer"}, headers=headers)
+    entry = client.get("/audit", params={"target": "token:eye"}).json()["items"][0]
+    assert (entry["actor"], entry["action"]) == ("token:ops-bot", "token.created")
+    assert (entry["before"], entry["after"]) == (None, {"role": "viewer"})
+    assert entry["request_id"] == "ticket-4711"
+
+
+def test_pages_hold_every_entry_once_newest_first(admin: AdminProcess) -> None:
+    client = admin.client()
+    for number in range(7):
+        client.post("/tokens", json={"name": f"bot-{number}", "role": "viewer"})
+    seen: list[str] = []
+    parameters = {"limit": "3", "target": "token"}
+    while True:
+        page = client.get("/audit", params=parameters).json()
+        seen += [entry["target"] for entry in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        parameters["cursor"] = page["next_cursor"]
+    assert seen == [*(f"token:bot-{number}" for number in reversed(range(7))), "token:tester"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("limt=1", "`limt` is not a parameter"),
+        ("limit=0", "`limit` must be a whole number from 1 to 200"),
+        ("limit=x", "`limit`"),
+        ("cursor=!!", "`cursor` is none of this list's"),
+        ("cursor=YWJj", "`cursor` is none of this list's"),
+        ("since=yesterday", "`since`"),
+    ],
+)
+def test_a_wrong_question_is_told_by_its_field(admin: AdminProcess, query: str, words: str) -> None:
+    answer = admin.client().get(f"/audit?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+    assert words in answer.json()["message"]
+
+
+def test_nobody_can_change_the_audit_log(database: Database, run: CommandLine) -> None:
+    run("tokens create ops --role operator")
+    for statement in ("DELETE FROM control.audit", "UPDATE control.audit SET actor = 'x'"):
+        with (
+            psycopg.connect(database.url("admin")) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(statement)
+
+
+def test_a_token_is_shown_once_and_stored_by_its_fingerprint(
+    database: Database, run: CommandLine
+) -> None:
+    secret = run("tokens create ops --role operator").stdout.strip()
+    assert secret.startswith("padm_")
+    assert secret not in run("tokens list").output
+    with psycopg.connect(database.owner_url) as connection:
+        rows = connection.execute("SELECT tokens::text FROM control.tokens").fetchall()
+    assert secret not in str(rows)
+
+
+def test_what_cannot_be_undone_is_asked_for_or_needs_yes(run: CommandLine) -> None:
+    run("tokens create ops --role operator")
+    refused = run("tokens revoke ops")
+    assert (refused.exit_code, "say --yes" in refused.stderr) == (2, True)
+    assert run("tokens revoke ops --yes").exit_code == 0
+    again = run("tokens revoke ops --yes")
+    assert (again.exit_code, "there is no token ops" in again.stderr) == (1, True)
+
+
+def test_programs_read_the_same_json_from_both_faces(admin: AdminProcess, run: CommandLine) -> None:
+    client = admin.client()
+    assert run.json("audit list --target token") == client.get("/audit?target=token").json()
+    assert run.json("tokens list") == client.get("/tokens").json()
+    assert run("audit list --limit 0").exit_code == 2
+
+
+def test_a_database_that_is_away_is_exit_code_4(run: CommandLine) -> None:
+    run.environment["ADMIN_DATABASE_URL"] = "postgresql://admin@127.0.0.1:1/postgres"
+    result = run("tokens list")
+    assert (result.exit_code, "PostgreSQL (ADMIN_DATABASE_URL)" in result.stderr) == (4, True)
