@@ -12,6 +12,7 @@ class ErrorCode(StrEnum):
     BATCH_SIZE_EXCEEDED = "BATCH_SIZE_EXCEEDED"
     UNAUTHORIZED = "UNAUTHORIZED"
     FORBIDDEN = "FORBIDDEN"
+    PARTNER_SUSPENDED = "PARTNER_SUSPENDED"
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     WEBHOOK_EXISTS = "WEBHOOK_EXISTS"
@@ -33,6 +34,7 @@ STATUS_OF: dict[ErrorCode, int] = {
     ErrorCode.BATCH_SIZE_EXCEEDED: 400,
     ErrorCode.UNAUTHORIZED: 401,
     ErrorCode.FORBIDDEN: 403,
+    ErrorCode.PARTNER_SUSPENDED: 403,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.METHOD_NOT_ALLOWED: 405,
     ErrorCode.WEBHOOK_EXISTS: 409,
@@ -48,6 +50,9 @@ STATUS_OF: dict[ErrorCode, int] = {
     ErrorCode.SERVICE_UNAVAILABLE: 503,
     ErrorCode.GATEWAY_TIMEOUT: 504,
 }
+
+# What every path answers a suspended partner; error-envelope and the contract say the same.
+SUSPENDED_MESSAGE = "This partner account is suspended: ask your contact at our company"
 
 
 class PartnerError(Exception):

@@ -7,7 +7,6 @@ from typing import cast
 import msgspec
 from litestar import Response, Router, asgi, get
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
-from litestar.middleware import DefineMiddleware
 from litestar.params import FromPath
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
@@ -29,6 +28,7 @@ INVENTORY_PATH = "/partner/v1/inventory"
 STOCK_PATH = "/api/v1/products/{product_id:str}/stock"
 
 Clock = Callable[[], float]  # seconds since 1970
+NoteKey = Callable[[bytes], None]  # takes the credential id of a request
 _encode = msgspec.json.Encoder().encode
 
 
@@ -37,12 +37,18 @@ def make_partner_app(
     *,
     environment: Environment,
     backend_token: str,
+    note_key: NoteKey,
     dependencies: Mapping[str, Dependency],
     lifespan: Lifespan,
     clock: Clock,
 ) -> ASGIApp:
     """Return the app that the gateway calls for partners."""
-    gateway_only = DefineMiddleware(GatewayOnly, token=backend_token, environment=environment)
+
+    # A function: of a DefineMiddleware Litestar copies the arguments deeply, and would note uses
+    # in a copy.
+    def gateway_only(app: ASGIApp) -> ASGIApp:
+        return GatewayOnly(app, token=backend_token, environment=environment, note_key=note_key)
+
     partner_routes = Router(
         "/", route_handlers=[inventory_route(inventory, clock)], middleware=[gateway_only]
     )

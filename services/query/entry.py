@@ -16,6 +16,7 @@ from litestar.types import ASGIApp
 from services.kernel.availability import Availability
 from services.kernel.database import Pool, make_pool
 from services.kernel.database_calls import Calls
+from services.kernel.key_uses import EVERY, KeyUses, KeyUseStore
 from services.kernel.logs import configure_logs
 from services.kernel.settings import SettingsError, load_settings
 from services.kernel.web.assembly import Lifespan
@@ -42,6 +43,7 @@ class Parts:
     cache: Cache
     feed: ChangeFeed
     inventory: Inventory
+    key_uses: KeyUses  # of partners; nothing notes one in the internal program
 
     @property
     def dependencies(self) -> Mapping[str, Dependency]:
@@ -72,8 +74,8 @@ def main() -> None:
         sys.exit(1)
 
 
-def build(settings: QuerySettings) -> Parts:
-    """Make the parts; nothing connects before the app starts."""
+def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
+    """Make the parts; nothing connects before the app starts. `key_uses_every` is in seconds."""
     environment, max_age = settings.environment, timedelta(seconds=settings.cache_max_age_seconds)
     pool = make_pool(
         settings.database_url,
@@ -81,7 +83,8 @@ def build(settings: QuerySettings) -> Parts:
         size=settings.database_pool_size,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
-    store = Store(Calls(pool, availability=_availability("database")), environment)
+    calls = Calls(pool, availability=_availability("database"))
+    store = Store(calls, environment)
     cache = Cache(
         settings.cache_url,
         environment,
@@ -98,7 +101,13 @@ def build(settings: QuerySettings) -> Parts:
         clock=time.time,
         availability=_availability("changes"),
     )
-    return Parts(pool, store, cache, feed, Inventory(store, cache, clock=time.time))
+    key_uses = KeyUses(
+        KeyUseStore(calls, environment).write,
+        every=key_uses_every,
+        clock=time.time,
+        availability=_availability("key_uses"),
+    )
+    return Parts(pool, store, cache, feed, Inventory(store, cache, clock=time.time), key_uses)
 
 
 def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:
@@ -108,6 +117,7 @@ def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:
             parts.inventory,
             environment=settings.environment,
             backend_token=settings.backend_token,
+            note_key=parts.key_uses.note,
             dependencies=parts.dependencies,
             lifespan=running(parts),
             clock=time.time,
@@ -118,14 +128,15 @@ def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:
 
 
 def running(parts: Parts) -> Lifespan:
-    """Return what runs beside the app: the pool, the feed; ended in order at shutdown."""
+    """Return what runs beside the app: pool, feed, key uses; ended in order at shutdown."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
         await parts.pool.open(wait=False)
         feed = asyncio.create_task(parts.feed.run())
         try:
-            yield
+            async with parts.key_uses.kept():
+                yield
         finally:
             feed.cancel()
             await asyncio.wait({feed}, timeout=POOL_CLOSES_WITHIN)

@@ -15,6 +15,7 @@ class DisabledReason(StrEnum):
     """Why an endpoint is disabled."""
 
     BY_PARTNER = "by_partner"
+    BY_OPERATOR = "by_operator"  # the partner can't enable it
     GONE = "gone"  # it answered 410
     FAILING = "failing"  # for days, and nothing else
 

@@ -16,8 +16,8 @@ from services.kernel import headers
 from services.kernel.environments import Environment
 from services.kernel.errors import STATUS_OF, ErrorCode
 from services.kernel.events import STOCK_EVENTS, EventType
+from services.kernel.redelivery import REPLAY_MOST
 from services.kernel.stock import StockStatus, stock_status
-from services.webhooks.api.delivery_store import REPLAY_MOST
 from services.webhooks.api.requests import (
     HELD_BACK_MOST,
     OVERLAP_HOURS,

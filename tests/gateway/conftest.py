@@ -33,6 +33,14 @@ LIMITED = {
 }
 
 
+# Partners that are suspended; the second's limit is used up by a case.
+SUSPENDED = [
+    partner("halted", "qa", "halted-key", "halted-key-two", suspended=True),
+    partner("halted", "qa", "halted-sandbox-key", environment="sandbox", suspended=True),
+    partner("halted-flood", "basic", "halted-flood-key", suspended=True),
+]
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where servers keep their state."""
@@ -90,7 +98,7 @@ def places(
 def policy(places: Places) -> Document:
     """The configuration that the gateway runs unless a case says otherwise."""
     limited = [partner(name, tier, *keys) for name, (tier, *keys) in LIMITED.items()]
-    return conformance_policy(places, *limited)
+    return conformance_policy(places, *limited, *SUSPENDED)
 
 
 @pytest.fixture(scope="session")

@@ -49,10 +49,12 @@ def own_path(prefix: str = INVENTORY) -> str:
     return f"{prefix}/{uuid.uuid4().hex[:12]}"
 
 
-def partner(name: str, tier: str, *keys: str, environment: str = "live") -> Consumer:
+def partner(
+    name: str, tier: str, *keys: str, environment: str = "live", suspended: bool = False
+) -> Consumer:
     """Return a partner as admin would render it."""
     made = tuple(Key(uuid.uuid5(uuid.NAMESPACE_URL, key), key) for key in keys)
-    return Consumer(uuid.uuid4(), name, Environment(environment), tier, made)
+    return Consumer(uuid.uuid4(), name, Environment(environment), tier, made, suspended)
 
 
 def conformance_policy(places: Places, *more: Consumer) -> Document:

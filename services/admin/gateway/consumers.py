@@ -1,5 +1,6 @@
 """Consumers: the partners and working keys of now, as the renderer takes them."""
 
+from typing import Protocol
 from uuid import UUID, uuid5
 
 import msgspec
@@ -7,14 +8,20 @@ from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.gateway.render import Consumer, Key
-from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
+
+
+class Opener(Protocol):
+    """What opens sealed secrets: a SecretBox, or one that remembers."""
+
+    def open(self, sealed: bytes) -> str: ...
 
 
 class _Row(msgspec.Struct):
     partner_id: UUID
     partner: str
     tier: str
+    state: str
     environment: str
     key_id: UUID
     sealed: bytes
@@ -23,17 +30,16 @@ class _Row(msgspec.Struct):
 # Expiry is a publish without the key: Kong's own `ttl` refuses a key from its first request on
 # in DB-less mode (KONG.md).
 SELECT_WORKING_KEYS = """
-SELECT partners.id AS partner_id, partners.name AS partner, tier, environment,
+SELECT partners.id AS partner_id, partners.name AS partner, tier, state, environment,
     api_keys.id AS key_id, sealed
 FROM control.partners JOIN control.api_keys ON partner_id = partners.id
-WHERE partners.state = 'active' AND revoked_at IS NULL
-    AND (expires_at IS NULL OR expires_at > now())
+WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 ORDER BY partners.name, environment, api_keys.id
 """
 
 
-def read_consumers(connection: Connection[TupleRow], box: SecretBox) -> list[Consumer]:
-    """Return one consumer for each active partner and environment with a working key."""
+def read_consumers(connection: Connection[TupleRow], box: Opener) -> list[Consumer]:
+    """Return one consumer for each partner and environment with a working key."""
     rows = connection.cursor(row_factory=class_row(_Row)).execute(SELECT_WORKING_KEYS).fetchall()
     keys: dict[tuple[str, str], list[Key]] = {}
     first: dict[tuple[str, str], _Row] = {}
@@ -48,6 +54,7 @@ def read_consumers(connection: Connection[TupleRow], box: SecretBox) -> list[Con
             environment=Environment(row.environment),
             tier=row.tier,
             keys=tuple(keys[owner]),
+            suspended=row.state == "suspended",
         )
         for owner, row in first.items()
     ]

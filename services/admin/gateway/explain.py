@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any, cast
 
 import msgspec
 
@@ -11,9 +12,10 @@ from services.admin.gateway.check.checking import require_sound
 from services.admin.gateway.check.entities import ACL, KEY_AUTH, LIMIT, Entity, Policy
 from services.admin.gateway.check.environments import environment_of
 from services.admin.gateway.check.source import Value, read
-from services.admin.gateway.render import PolicyError
+from services.admin.gateway.render import SUSPENDED_TAG, SUSPENSION, PolicyError
 from services.admin.gateway.routing import find_route
 from services.kernel.environments import Environment
+from services.kernel.errors import SUSPENDED_MESSAGE, ErrorCode
 
 # What a plugin does, with the settings that matter.
 _DOES = {
@@ -29,6 +31,7 @@ _DOES = {
 _FIELD = re.compile(r"\{([a-z_.]+)\}")
 _WAITS = ("connect", "write", "read")
 
+TERMINATION = "request-termination"
 ENVELOPE = "error-envelope"  # shapes an error that another plugin made: it runs on the way out
 NO_ROUTE = "404 NOT_FOUND: no route takes this request, whatever the key"
 
@@ -47,7 +50,7 @@ class Step(msgspec.Struct, frozen=True):
 
     plugin: str
     scope: str
-    line: int
+    line: int  # 0: not of the file, but of every rendering of a suspended partner
     does: str
     ends: str | None = None
 
@@ -78,7 +81,8 @@ def explain(
     host = _own_host(policy, request.environment) if request.host is None else request.host
     path = request.path.partition("?")[0]
     route = find_route(policy, request.method, host, path)
-    steps, others = _both(policy, route, caller, {str(request.environment)})
+    consumer = _consumer(policy, caller, request.environment.username(partner))
+    steps, others = _both(policy, route, consumer, {str(request.environment)})
     service = route.targets["service"] if route else None
     return Explanation(
         request=f"{request.method} {path}, host {host or '(any that is not the sandbox)'}",
@@ -101,24 +105,39 @@ def _own_host(policy: Policy, environment: Environment) -> str:
 
 
 def _both(
-    policy: Policy, route: Entity | None, caller: Caller, groups: set[str]
+    policy: Policy, route: Entity | None, consumer: Entity, groups: set[str]
 ) -> tuple[list[Step], list[Step]]:
     """Return the plugins for a good key, and for none."""
     key_auth = policy.instance(KEY_AUTH, route, None) if route else None
     anonymous = policy.named("consumers", key_auth.setting("anonymous")) if key_auth else None
-    consumer = _consumer(policy, caller) if key_auth else None
     others = policy.groups(anonymous) if anonymous else set[str]()
     return (
-        list(_steps(policy, route, consumer, groups)),
+        list(_steps(policy, route, consumer if key_auth else None, groups)),
         list(_steps(policy, route, anonymous, others)),
     )
 
 
-def _consumer(policy: Policy, caller: Caller) -> Entity:
-    """Return the consumer that the renderer would make, with its tier's limit."""
-    consumer = Entity("consumers", Value({}, 0, at=0, node=0, aliased=False))
-    policy.add_consumer(consumer, policy.tiers[caller.tier])
+def _consumer(policy: Policy, caller: Caller, username: str) -> Entity:
+    """Return the consumer that the renderer would make, and add its plugins to the policy."""
+    suspended = caller.state == "suspended"
+    tags = [SUSPENDED_TAG] if suspended else []
+    consumer = Entity("consumers", _rendered({"username": username, "tags": tags}))
+    policy.add_to_consumer(consumer, policy.tiers[caller.tier])
+    if suspended:
+        suspension = Entity("plugins", _rendered(SUSPENSION), targets={"consumer": consumer})
+        policy.add_to_consumer(consumer, suspension)
     return consumer
+
+
+def _rendered(data: object) -> Value:
+    """Return what the renderer adds as a value that is on no line of the file."""
+    inner: Any = data
+    if isinstance(data, dict):
+        named = cast("dict[str, object]", data)
+        inner = {name: _rendered(value) for name, value in named.items()}
+    elif isinstance(data, list):
+        inner = [_rendered(value) for value in cast("list[object]", data)]
+    return Value(inner, 0, at=0, node=0, aliased=False)
 
 
 def _caller(partner: str, environment: Environment, caller: Caller) -> str:
@@ -147,22 +166,31 @@ def _steps(
         if plugin is None or (route is None and name not in ("correlation-id", ENVELOPE)):
             continue
         if not ended or name == ENVELOPE:
-            step = _step(plugin, groups)
+            step = _step(plugin, groups, known)
             ended = ended or step.ends is not None
             yield step
         if name == KEY_AUTH:  # from here on Kong knows who asks
             known = consumer
 
 
-def _step(plugin: Entity, groups: set[str]) -> Step:
-    ends = None
-    if plugin.name == ACL and groups.isdisjoint(plugin.setting_texts("allow")):
-        ends = "403 FORBIDDEN: this key is for the other environment"
-    elif plugin.name == "request-termination":
-        ends = f"{plugin.setting('status_code')} {plugin.setting('message') or ''}".strip()
+def _step(plugin: Entity, groups: set[str], consumer: Entity | None) -> Step:
     above = [t.label for t in plugin.targets.values()]
     scope = f"consumer ({plugin.label})" if plugin.tier else " and ".join(above) or "global"
+    ends = _end(plugin, groups, consumer)
     return Step(plugin.name, scope, plugin.line, _does(plugin), ends)
+
+
+def _end(plugin: Entity, groups: set[str], consumer: Entity | None) -> str | None:
+    """Return the answer of a plugin that lets the request go no further."""
+    if plugin.name == ACL and groups.isdisjoint(plugin.setting_texts("allow")):
+        status, told = 403, f"{ErrorCode.FORBIDDEN}: this key is for the other environment"
+    elif plugin.name == TERMINATION:
+        status, told = plugin.setting("status_code"), plugin.setting("message") or ""
+    else:
+        return None
+    if status == 403 and consumer is not None and SUSPENDED_TAG in consumer.texts("tags"):
+        told = f"{ErrorCode.PARTNER_SUSPENDED}: {SUSPENDED_MESSAGE}"  # as error-envelope does
+    return f"{status} {told}".strip()
 
 
 def _does(plugin: Entity) -> str:
@@ -177,8 +205,6 @@ def _does(plugin: Entity) -> str:
 
 
 def _answer_to(caller: Caller, steps: list[Step], others: list[Step]) -> str:
-    if caller.state != "active":
-        return f"refused, as the partner is {caller.state}"
     if caller.keys == 0 and steps != others:
         return f"no key of it works now, so: {_answer(others)}"
     return _answer(steps)

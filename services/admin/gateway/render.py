@@ -12,10 +12,22 @@ import msgspec
 import yaml
 
 from services.kernel.environments import Environment
+from services.kernel.errors import STATUS_OF, SUSPENDED_MESSAGE, ErrorCode
 
 Document = dict[str, Any]
 
 TOLD = 10  # partners named in one message: a screen's worth
+
+# A suspended partner's consumer keeps its keys and its tier's limit, and carries this tag, by which
+# error-envelope knows it, and this plugin, which ends its requests last of all (priority 2).
+SUSPENDED_TAG = "suspended"
+SUSPENSION: Document = {
+    "name": "request-termination",
+    "config": {
+        "status_code": STATUS_OF[ErrorCode.PARTNER_SUSPENDED],
+        "message": SUSPENDED_MESSAGE,
+    },
+}
 
 
 class PolicyError(Exception):
@@ -41,6 +53,7 @@ class Consumer(msgspec.Struct, frozen=True):
     environment: Environment
     tier: str
     keys: tuple[Key, ...]
+    suspended: bool = False
 
 
 class CounterStore(msgspec.Struct, frozen=True):
@@ -124,6 +137,14 @@ def _require_tiers(consumers: Iterable[Consumer], tiers: Mapping[str, Document])
 
 
 def _consumer(consumer: Consumer, tiers: Mapping[str, Document]) -> Document:
+    rendered = _admitted(consumer, tiers)
+    if consumer.suspended:
+        rendered["tags"] = [SUSPENDED_TAG]
+        rendered["plugins"].append(copy.deepcopy(SUSPENSION))
+    return rendered
+
+
+def _admitted(consumer: Consumer, tiers: Mapping[str, Document]) -> Document:
     return {
         "id": str(consumer.id),
         "username": consumer.environment.username(consumer.partner),

@@ -36,7 +36,7 @@ def no_configuration() -> Configuration:
 
 def load(text: str, surroundings: Surroundings) -> Configuration:
     """Check a text and build its configuration. Raises InvalidConfigurationError."""
-    top = read_entities(_parse(text), surroundings.environment)
+    top = read_entities(parse(text), surroundings.environment)
     services = [entity for entity in top if entity.kind == "services"]
     consumers = [(e, _consumer(e)) for e in top if e.kind == "consumers"]
     routes = [
@@ -57,7 +57,8 @@ def load(text: str, surroundings: Surroundings) -> Configuration:
     )
 
 
-def _parse(text: str) -> object:
+def parse(text: str) -> object:
+    """Return a text's document. Raises InvalidConfigurationError."""
     # What admin sends is JSON: 20 times as fast to read as YAML.
     try:
         return msgspec.json.decode(text)
@@ -109,6 +110,7 @@ def _consumer(entity: Entity) -> Consumer:
         username=values["username"],
         custom_id=values["custom_id"],
         groups=frozenset(acl.values["group"] for acl in entity.of("acls")),
+        tags=frozenset(values["tags"] or ()),
         headers={name: value.encode() for name, value in told if value},
     )
 

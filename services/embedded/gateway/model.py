@@ -44,6 +44,7 @@ class Consumer:
     username: str | None
     custom_id: str | None
     groups: frozenset[str]
+    tags: frozenset[str] = frozenset()
     # What a service is told about this consumer.
     headers: Mapping[bytes, bytes] = field(default_factory=dict[bytes, bytes])
 

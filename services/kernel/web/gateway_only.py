@@ -1,6 +1,7 @@
 """Gateway only: partner routes believe no request that did not come through the gateway (A7)."""
 
 import hmac
+from collections.abc import Callable
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -14,20 +15,31 @@ OTHER_ENVIRONMENT = "This API key is not valid for this environment"
 _TOKEN = headers.BACKEND_TOKEN.lower().encode()
 _ANONYMOUS = headers.ANONYMOUS_CONSUMER.lower().encode()
 _CUSTOM_ID = headers.CONSUMER_CUSTOM_ID.lower().encode()
+_CREDENTIAL = headers.CREDENTIAL_IDENTIFIER.lower().encode()
 
 
 class GatewayOnly:
     """Middleware that refuses what the gateway did not vouch for with its token."""
 
-    def __init__(self, app: ASGIApp, *, token: str, environment: Environment) -> None:
-        """Take the secret that the gateway puts into X-Backend-Token."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        environment: Environment,
+        note_key: Callable[[bytes], None],
+    ) -> None:
+        """Take the secret that the gateway puts into X-Backend-Token, and who notes keys' uses."""
         self._app = app
         self._token = token.encode()
         self._suffix = environment.custom_id("").encode()
+        self._note_key = note_key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or raise PartnerError."""
-        self._check(dict(scope["headers"]))
+        given = dict(scope["headers"])
+        self._check(given)
+        self._note_key(given.get(_CREDENTIAL, b""))
         await self._app(scope, receive, send)
 
     def _check(self, given: dict[bytes, bytes]) -> None:

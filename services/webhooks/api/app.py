@@ -1,6 +1,6 @@
 """App: the partners' API of webhooks, behind the gateway."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from litestar import asgi
@@ -18,6 +18,8 @@ from services.webhooks.api.store import Store
 from services.webhooks.api.webhooks import Webhooks
 from services.webhooks.targets import TargetPolicy
 
+NoteKey = Callable[[bytes], None]  # takes the credential id of a request
+
 
 @dataclass(frozen=True)
 class Stores:
@@ -33,6 +35,7 @@ def make_webhooks_app(
     *,
     environment: Environment,
     backend_token: str,
+    note_key: NoteKey,
     policy: TargetPolicy,
     wake: Wake,
     dependencies: Mapping[str, Dependency],
@@ -45,7 +48,9 @@ def make_webhooks_app(
         **(Sandbox(stores.sandbox).paths if stores.sandbox else {}),
     }
     resources = Resources(environment, stores.webhooks.find_partner, paths)
-    gateway_only = GatewayOnly(resources, token=backend_token, environment=environment)
+    gateway_only = GatewayOnly(
+        resources, token=backend_token, environment=environment, note_key=note_key
+    )
 
     @asgi("/partner/v1", is_mount=True, copy_scope=False)
     async def serve_partners(scope: Scope, receive: Receive, send: Send) -> None:

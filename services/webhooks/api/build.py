@@ -15,6 +15,7 @@ from services.kernel.database import Pool, make_pool
 from services.kernel.database_calls import Calls
 from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
+from services.kernel.key_uses import EVERY, KeyUses, KeyUseStore
 from services.kernel.web.assembly import Lifespan
 from services.kernel.web.health import Dependency
 from services.webhooks.api.app import Stores, make_webhooks_app
@@ -59,8 +60,11 @@ class WakingThread:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def build_api(settings: ApiSettings) -> ASGIApp:
-    """Return the app; nothing connects before it starts. Raises SettingsError, MasterKeyError."""
+def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIApp:
+    """Return the app; nothing connects before it starts. `key_uses_every` is in seconds.
+
+    Raises SettingsError, MasterKeyError.
+    """
     environment = settings.environment
     box = SecretBox(settings.master_keys)
     policy = TargetPolicy.of(settings.development_targets, settings.target_ports)
@@ -70,22 +74,33 @@ def build_api(settings: ApiSettings) -> ASGIApp:
         size=POOL_SIZE,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
-    calls = Calls(pool, availability=Availability("database", clock=time.monotonic))
+    calls = Calls(pool, availability=_availability("database"))
     waking = WakingThread(Wakeups(make_broker(settings.queue_url, environment)))
     stores = Stores(
         Store(calls, environment, box, endpoint_limit=settings.endpoint_limit),
         DeliveryStore(calls, environment),
         SandboxStore(calls, environment) if environment is Environment.SANDBOX else None,
     )
+    key_uses = KeyUses(
+        KeyUseStore(calls, environment).write,
+        every=key_uses_every,
+        clock=time.time,
+        availability=_availability("key_uses"),
+    )
     return make_webhooks_app(
         stores,
         environment=environment,
         backend_token=settings.backend_token,
+        note_key=key_uses.note,
         policy=policy,
         wake=waking.wake,
         dependencies=_dependencies(stores, waking),
-        lifespan=_running(pool, waking),
+        lifespan=_running(pool, waking, key_uses),
     )
+
+
+def _availability(name: str) -> Availability:
+    return Availability(name, clock=time.monotonic)
 
 
 def _dependencies(stores: Stores, waking: WakingThread) -> Mapping[str, Dependency]:
@@ -96,12 +111,13 @@ def _dependencies(stores: Stores, waking: WakingThread) -> Mapping[str, Dependen
     }
 
 
-def _running(pool: Pool, waking: WakingThread) -> Lifespan:
+def _running(pool: Pool, waking: WakingThread, key_uses: KeyUses) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
         await pool.open(wait=False)
         try:
-            yield
+            async with key_uses.kept():
+                yield
         finally:
             waking.close()
             await pool.close(timeout=POOL_CLOSES_WITHIN)

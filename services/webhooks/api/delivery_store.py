@@ -1,13 +1,11 @@
 """Delivery store: the deliveries of a partner's webhooks; read, tried again, replayed."""
 
-from datetime import datetime
 from uuid import UUID
-
-import msgspec
 
 from services.kernel.database_calls import Calls
 from services.kernel.environments import Environment
 from services.kernel.errors import PartnerError
+from services.kernel.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
 from services.webhooks.api.answers import DeliveryRow, encode
 from services.webhooks.api.refusals import DISABLED, IN_PROGRESS, NO_DELIVERY
 from services.webhooks.api.requests import Page, Replay
@@ -21,14 +19,10 @@ from services.webhooks.api.statements import (
     one_row,
     own,
 )
-from services.webhooks.states import DeliveryState, EndpointState
+from services.webhooks.states import EndpointState
 
-REPLAY_MOST = 10_000  # events of one replay; about 1 s of the database's work
-SCAN_MOST = 100_000  # events that it looks at; those that need nothing are quick
 REPLAY_TIME_LIMIT = 6.0  # seconds; the gateway waits 10
 REPLAY_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 5000"
-
-MISSED = (DeliveryState.EXHAUSTED, DeliveryState.CANCELLED)
 
 COLUMNS = """
 event_id, event_type, product_id, version, occurred_at, state, series,
@@ -44,13 +38,6 @@ coalesce((
         AND attempts.event_id = deliveries.event_id
 ), '[]') AS attempts
 """
-
-
-class Replayed(msgspec.Struct, frozen=True):
-    """How many events are sent (again), and where to go on; None: nothing is left."""
-
-    scheduled: int
-    next_since: datetime | None
 
 
 class DeliveryStore:
@@ -101,7 +88,7 @@ class DeliveryStore:
     async def retry(self, partner_id: UUID, webhook_id: UUID, event_id: UUID) -> DeliveryRow:
         """Start a new series of a finished delivery. Raises PartnerError (404, 409)."""
         owner = own(partner_id, webhook_id)
-        values = {**owner, "event_id": event_id}
+        values = retry_values(webhook_id, event_id)
 
         async def start(connection: Connection) -> DeliveryRow:
             state = await self._own_webhooks.check_exists(connection, owner)
@@ -118,14 +105,7 @@ class DeliveryStore:
     async def replay(self, partner_id: UUID, webhook_id: UUID, replay: Replay) -> Replayed:
         """Schedule the subscribed events that did not arrive. Raises PartnerError (404, 409)."""
         owner = own(partner_id, webhook_id)
-        again = (*MISSED, DeliveryState.DELIVERED) if replay.include_delivered else MISSED
-        values = {
-            **owner,
-            "since": replay.since,
-            "again": list(again),
-            "limit": REPLAY_MOST,
-            "scan": SCAN_MOST,
-        }
+        values = replay_values(webhook_id, replay.since, include_delivered=replay.include_delivered)
 
         async def schedule(connection: Connection) -> Replayed:
             await self._own_webhooks.check_active(connection, owner)
@@ -144,15 +124,6 @@ class DeliveryStore:
             raise PartnerError(*NO_DELIVERY)
         return row
 
-
-# No attempt is under way and none is due: the three states of DeliveryState.finished.
-RETRY = """
-UPDATE {env}.deliveries SET
-    state = 'pending', series = series + 1, attempts = 0, next_attempt_at = now(),
-    claimed_at = NULL, lease_until = NULL, finished_at = NULL
-WHERE endpoint_id = %(webhook_id)s AND event_id = %(event_id)s
-    AND state IN ('delivered', 'exhausted', 'cancelled')
-"""
 
 INSERT_PING = """
 WITH event AS (
@@ -178,42 +149,4 @@ SELECT_DELIVERY = """
 SELECT {columns}
 FROM {env}.deliveries JOIN {env}.events ON events.id = deliveries.event_id
 WHERE endpoint_id = %(webhook_id)s AND event_id = %(event_id)s
-"""
-
-# Oldest first, up to the time `next_since`, at which the next replay goes on. Events of that very
-# time are left for it together, unless there are more of one time than one replay takes.
-REPLAY = """
-WITH scanned AS MATERIALIZED (
-    SELECT id, occurred_at FROM {env}.events
-    WHERE occurred_at >= %(since)s AND event_type = ANY (
-        SELECT unnest(events) FROM {env}.endpoints WHERE id = %(webhook_id)s
-    )
-    ORDER BY occurred_at, id LIMIT %(scan)s + 1
-), wanted AS MATERIALIZED (
-    SELECT scanned.id, scanned.occurred_at,
-        row_number() OVER (ORDER BY scanned.occurred_at, scanned.id) AS place
-    FROM scanned LEFT JOIN {env}.deliveries
-        ON deliveries.endpoint_id = %(webhook_id)s AND deliveries.event_id = scanned.id
-    WHERE deliveries.state IS NULL OR deliveries.state = ANY (%(again)s)
-    ORDER BY scanned.occurred_at, scanned.id LIMIT %(limit)s + 1
-), bound AS (
-    SELECT least(
-        (SELECT occurred_at FROM wanted WHERE place > %(limit)s),
-        (SELECT occurred_at FROM scanned ORDER BY occurred_at, id OFFSET %(scan)s LIMIT 1)
-    ) AS next_since
-), scheduled AS (
-    INSERT INTO {env}.deliveries AS delivery (endpoint_id, event_id)
-    SELECT %(webhook_id)s, id FROM wanted, bound
-    WHERE place <= %(limit)s AND (
-        next_since IS NULL OR occurred_at < next_since
-        OR next_since = (SELECT min(occurred_at) FROM wanted)
-    )
-    ORDER BY id
-    ON CONFLICT (endpoint_id, event_id) DO UPDATE SET
-        state = 'pending', series = delivery.series + 1, attempts = 0, next_attempt_at = now(),
-        claimed_at = NULL, lease_until = NULL, finished_at = NULL
-    WHERE delivery.state = ANY (%(again)s)
-    RETURNING event_id
-)
-SELECT (SELECT count(*) FROM scheduled) AS scheduled, next_since FROM bound
 """

@@ -19,9 +19,9 @@ from services.kernel.errors import PartnerError
 from services.kernel.web.bodies import ClientGoneError, read_json_body
 from services.kernel.web.failures import REFUSALS
 from services.kernel.web.request_scope import send_json
-from services.webhooks.api.refusals import NO_DELIVERY, NO_WEBHOOK, NOT_ACTIVE, Refusal
+from services.webhooks.api.refusals import NO_DELIVERY, NO_WEBHOOK, Refusal
 
-PartnerFinder = Callable[[str], Awaitable[UUID | None]]
+PartnerFinder = Callable[[str], Awaitable[UUID]]
 
 _CUSTOM_ID = headers.CONSUMER_CUSTOM_ID.lower().encode()
 
@@ -83,7 +83,7 @@ class Resources:
     def __init__(
         self, environment: Environment, find_partner: PartnerFinder, paths: Mapping[str, Methods]
     ) -> None:
-        """`find_partner` gives the id of an active partner by its name."""
+        """`find_partner` gives the id of a partner by its name, or raises PartnerError."""
         self._suffix = environment.custom_id("")
         self._find_partner = find_partner
         self._templates = [(path.encode().split(b"/"), methods) for path, methods in paths.items()]
@@ -113,10 +113,7 @@ class Resources:
     async def _partner(self, scope: HTTPScope) -> UUID:
         given: dict[bytes, Any] = dict(scope["headers"])
         custom_id = given[_CUSTOM_ID].decode("latin-1")  # GatewayOnly has looked at its end
-        partner_id = await self._find_partner(custom_id.removesuffix(self._suffix))
-        if partner_id is None:
-            raise PartnerError(*NOT_ACTIVE)
-        return partner_id
+        return await self._find_partner(custom_id.removesuffix(self._suffix))
 
 
 def _matched(template: list[bytes], segments: list[bytes]) -> dict[str, bytes] | None:

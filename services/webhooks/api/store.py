@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
+import msgspec
 from psycopg import errors
 
 from services.kernel.database_calls import Calls, Work
@@ -13,7 +14,14 @@ from services.kernel.errors import PartnerError
 from services.kernel.schema.locks import RELAYING
 from services.kernel.web.inputs import refuse
 from services.webhooks.api.answers import WebhookRow
-from services.webhooks.api.refusals import EXISTS, LIMIT_REACHED, NO_WEBHOOK
+from services.webhooks.api.refusals import (
+    DISABLED_BY_US,
+    EXISTS,
+    LIMIT_REACHED,
+    NO_WEBHOOK,
+    SUSPENDED,
+    UNKNOWN_PARTNER,
+)
 from services.webhooks.api.requests import Change, Registration, Rotation
 from services.webhooks.api.statements import (
     PARTNER_TIME_LIMIT,
@@ -28,7 +36,7 @@ from services.webhooks.api.statements import (
 )
 from services.webhooks.locks import HOLD_ALONE
 from services.webhooks.secrets import new_secret
-from services.webhooks.states import EndpointState
+from services.webhooks.states import DisabledReason, EndpointState
 
 T = TypeVar("T")
 
@@ -38,6 +46,13 @@ COLUMNS = """
 id, url, events, state, disabled_reason, created_at, failing_since,
 CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS previous_secret_until
 """
+
+
+class PartnerRow(msgspec.Struct, frozen=True):
+    """A partner as admin copied it here."""
+
+    id: UUID
+    state: str
 
 
 class Store:
@@ -51,12 +66,13 @@ class Store:
         self._box = box
         self._endpoint_limit = endpoint_limit
         self._relaying = {"relaying": RELAYING[environment]}
-        self._partner = for_environment(ACTIVE_PARTNER, environment)
+        self._partner = for_environment(PARTNER, environment)
         self._take_turns = for_environment(TAKE_TURNS, environment)
         self._insert = for_environment(INSERT_ENDPOINT, environment, columns=COLUMNS)
         self._count = for_environment(COUNT_ENDPOINTS, environment)
         self._select_all = for_environment(SELECT_ENDPOINTS, environment, columns=COLUMNS)
         self._select = for_environment(SELECT_ENDPOINT, environment, columns=COLUMNS)
+        self._why_disabled = for_environment(WHY_DISABLED, environment)
         self._update = for_environment(UPDATE_ENDPOINT, environment, columns=COLUMNS)
         self._delete = for_environment(DELETE_ENDPOINT, environment)
         self._lock_for_rotation = for_environment(LOCK_FOR_ROTATION, environment)
@@ -65,15 +81,26 @@ class Store:
 
     async def ping(self) -> None:
         """Raise DatabaseAwayError unless PostgreSQL answers."""
-        await self.find_partner("")
+        await self._read_partner("")
 
-    async def find_partner(self, name: str) -> UUID | None:
-        """Return the id of an active partner. Raises DatabaseAwayError, as all of these do."""
+    async def find_partner(self, name: str) -> UUID:
+        """Return the id of an active partner; as all of these, it may raise DatabaseAwayError.
 
-        async def find(connection: Connection) -> UUID | None:
-            return await first_value(connection, self._partner, {"name": name})
+        Raises PartnerError (403) for one that is suspended, or unknown.
+        """
+        partner = await self._read_partner(name)
+        if partner is None:
+            raise PartnerError(*UNKNOWN_PARTNER)
+        if partner.state != "active":
+            # The gateway says so too; until every node does, this one has to.
+            raise PartnerError(*SUSPENDED)
+        return partner.id
 
-        return await self._calls.read(find, within=PARTNER_TIME_LIMIT)
+    async def _read_partner(self, name: str) -> PartnerRow | None:
+        async def select(connection: Connection) -> PartnerRow | None:
+            return await one_row(connection, self._partner, {"name": name}, PartnerRow)
+
+        return await self._calls.read(select, within=PARTNER_TIME_LIMIT)
 
     async def register(self, partner_id: UUID, asked: Registration) -> tuple[WebhookRow, str]:
         """Add a webhook; return it and its secret. Raises PartnerError (409)."""
@@ -116,9 +143,13 @@ class Store:
         return _found(await self._calls.read(select, within=TIME_LIMIT))
 
     async def change(self, partner_id: UUID, webhook_id: UUID, change: Change) -> WebhookRow:
-        """Change what `change` names. Raises PartnerError (404; 409 for another's url)."""
+        """Change what `change` names.
+
+        Raises PartnerError (404; 409 for another's url, and to enable what we disabled).
+        """
+        owner = own(partner_id, webhook_id)
         values = {
-            **own(partner_id, webhook_id),
+            **owner,
             "url": change.url,
             "events": change.events,
             "state": change.state,
@@ -128,6 +159,9 @@ class Store:
             async with connection.transaction():
                 if change.state is EndpointState.ACTIVE:
                     await connection.execute(HOLD_ALONE, self._relaying)
+                    why = await first_value(connection, self._why_disabled, owner)
+                    if why == DisabledReason.BY_OPERATOR:
+                        raise PartnerError(*DISABLED_BY_US)
                 return await one_row(connection, self._update, values, WebhookRow)
 
         return _found(await self._calls.change(_told_apart(update), within=TIME_LIMIT))
@@ -186,8 +220,8 @@ def _told_apart(work: Work[T]) -> Work[T]:
     return tell
 
 
-ACTIVE_PARTNER = """
-SELECT id FROM {env}.partners WHERE name = %(name)s AND state = 'active'
+PARTNER = """
+SELECT id, state FROM {env}.partners WHERE name = %(name)s
 """
 
 TAKE_TURNS = """
@@ -213,6 +247,13 @@ ORDER BY id
 SELECT_ENDPOINT = """
 SELECT {columns} FROM {env}.endpoints
 WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+"""
+
+# Locked, so that operations can't disable it between this look and the change.
+WHY_DISABLED = """
+SELECT disabled_reason FROM {env}.endpoints
+WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+FOR NO KEY UPDATE
 """
 
 # An endpoint that is enabled again, or moved to another url, has not failed and is not slow yet.

@@ -50,6 +50,12 @@ local function interface(state)
 
   local kong = {
     ctx = { plugin = {} },
+    client = {
+      get_consumer = function()
+        allow("access", "header_filter", "body_filter")
+        return state.given.consumer
+      end,
+    },
     log = { err = function(text) state.logged[#state.logged + 1] = text end },
     request = {
       get_headers = function()
@@ -119,7 +125,7 @@ end
 
 -- given: plugin, conf, method, sent (client's headers), listed (what Kong lists of them, if not
 -- all), skip_request_phases (nginx's own errors), source, status, headers and pieces (of the answer
--- before the plugin).
+-- before the plugin), consumer (as Kong knows it after key-auth).
 function stub.request(given)
   local state = {
     given = given,

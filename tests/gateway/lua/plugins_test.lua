@@ -76,6 +76,38 @@ for name, given in pairs({
   end)
 end
 
+local function suspended(tags)
+  return { username = "acme", tags = tags }
+end
+
+case("403 for a suspended partner says that it is suspended", function()
+  for _, tags in ipairs({ { "suspended" }, { "other", "suspended" } }) do
+    local got = own_error(403, { consumer = suspended(tags) })
+    equal(got.status, 403)
+    equal(got.body, body_of(answers.SUSPENDED[1], answers.SUSPENDED[2], "id-1"))
+  end
+end)
+
+case("403 for anybody else says that the key is for another environment", function()
+  local userdata = newproxy and newproxy() or io.stdout -- as Kong's null is
+  for _, tags in ipairs({ false, {}, { "suspended-not" }, "suspended", userdata }) do
+    local got = own_error(403, { consumer = suspended(tags or nil) })
+    equal(got.body, body_of(answers.by_status[403][1], answers.by_status[403][2], "id-1"))
+  end
+end)
+
+case("a suspended partner's other errors are the usual ones", function()
+  local got = own_error(429, { consumer = suspended({ "suspended" }) })
+  equal(got.body, body_of(answers.by_status[429][1], answers.by_status[429][2], "id-1"))
+end)
+
+case("a 403 of the service is the service's, also for a suspended partner", function()
+  local got = envelope({
+    status = 403, pieces = { "theirs" }, consumer = suspended({ "suspended" }),
+  })
+  equal(got.body, "theirs")
+end)
+
 case("other errors do not ask for a key", function()
   equal(own_error(403).received["WWW-Authenticate"], nil)
 end)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from lupa import luajit21
 
+from services.admin.gateway.render import SUSPENDED_TAG
 from services.embedded.gateway.fields import REQUIRED
 from services.embedded.gateway.plugins import error_envelope
 from services.embedded.gateway.plugins.backend_token import BackendToken
@@ -19,7 +20,7 @@ from services.kernel.headers import API_KEY, REQUEST_ID
 REPOSITORY = Path(__file__).parents[3]
 PLUGINS = REPOSITORY / "gateway" / "plugins"
 CASES = REPOSITORY / "tests" / "gateway" / "lua" / "plugins_test.lua"
-AT_LEAST = 55  # cases; fewer means that the file ended early
+AT_LEAST = 59  # cases; fewer means that the file ended early
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +76,16 @@ def test_lua_and_python_answer_alike(lua: Any) -> None:  # noqa: ANN401
     in_lua = {status: (row[1], row[2]) for status, row in answers.by_status.items()}
     assert in_lua == {s: (str(code), text) for s, (code, text) in error_envelope.ANSWERS.items()}
     assert dict(answers.status_instead.items()) == error_envelope.STATUS_INSTEAD
+    assert answers.SUSPENDED_TAG == error_envelope.SUSPENDED_TAG == SUSPENDED_TAG
+    assert tuple(answers.SUSPENDED.values()) == error_envelope.SUSPENDED
     assert answers.NO_KEY == error_envelope.NO_KEY_MESSAGE
     assert answers.UNKNOWN_KEY == error_envelope.UNKNOWN_KEY_MESSAGE
     assert answers.SEVERAL_KEYS == error_envelope.SEVERAL_KEYS_MESSAGE
 
 
 def test_the_gateways_codes_are_the_kernels(lua: Any) -> None:  # noqa: ANN401
-    for status, row in lua_answers(lua).by_status.items():
+    answers = lua_answers(lua)
+    for status, row in [*answers.by_status.items(), (403, answers.SUSPENDED)]:
         assert STATUS_OF[ErrorCode(row[1])] == status
 
 

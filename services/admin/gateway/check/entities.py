@@ -123,9 +123,9 @@ class Policy:
             (e for e in self.of(kind) if name and name in (e.text(own), e.text("id"))), None
         )
 
-    def add_consumer(self, consumer: Entity, tier: Entity) -> None:
-        """Add a consumer that the file does not hold, with its tier's limit."""
-        self._instances[tier.name, None, None, consumer] = tier
+    def add_to_consumer(self, consumer: Entity, plugin: Entity) -> None:
+        """Add a plugin to a consumer that the file does not hold."""
+        self._instances[plugin.name, None, None, consumer] = plugin
 
     def instance(self, name: str, route: Entity | None, consumer: Entity | None) -> Entity | None:
         """Return the one instance of a plugin that runs for a request, if any (KONG.md)."""

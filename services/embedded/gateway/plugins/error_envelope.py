@@ -10,7 +10,7 @@ from services.embedded.gateway.exchange import Exchange
 from services.embedded.gateway.fields import Fields, Values
 from services.embedded.gateway.plugins.base import Plugin, Scope, Surroundings
 from services.embedded.gateway.responses import JSON, Response
-from services.kernel.errors import ErrorCode, envelope
+from services.kernel.errors import SUSPENDED_MESSAGE, ErrorCode, envelope
 from services.kernel.headers import API_KEY, REQUEST_ID, REQUEST_ID_PATTERN
 
 NO_KEY_MESSAGE = "No API key: send it in the X-API-Key header"
@@ -34,6 +34,10 @@ ANSWERS: dict[int, tuple[ErrorCode, str]] = {
     503: (ErrorCode.SERVICE_UNAVAILABLE, "The service is not available; try again"),
     504: (ErrorCode.GATEWAY_TIMEOUT, "The service behind the gateway took too long"),
 }
+
+# 403 for a consumer with this tag, which admin renders for a suspended partner.
+SUSPENDED_TAG = "suspended"
+SUSPENDED = (ErrorCode.PARTNER_SUSPENDED, SUSPENDED_MESSAGE)
 
 # request-size-limiting answers 417 to a client that asked first (Expect: 100-continue). Such a
 # client would just send the body then; 413 tells it why not to.
@@ -67,6 +71,8 @@ class ErrorEnvelope(Plugin):
         if response.status == 401:
             message = _of_keys(exchange)
             response.set_header(b"www-authenticate", b"Key")
+        elif response.status == 403 and _is_suspended(exchange):
+            code, message = SUSPENDED
         response.body = envelope(code, message, request_id.decode("latin-1"))
         response.set_header(_REQUEST_ID, request_id)
         response.set_header(b"content-type", JSON)
@@ -75,6 +81,10 @@ class ErrorEnvelope(Plugin):
 def answer_for(status: int) -> tuple[ErrorCode, str]:
     """Return the code and message that go with a status of 400 or more."""
     return ANSWERS.get(status) or ANSWERS[400 if status < 500 else 500]
+
+
+def _is_suspended(exchange: Exchange) -> bool:
+    return exchange.consumer is not None and SUSPENDED_TAG in exchange.consumer.tags
 
 
 def _of_keys(exchange: Exchange) -> str:

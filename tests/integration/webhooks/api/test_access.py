@@ -114,11 +114,19 @@ def test_a_request_that_did_not_come_through_the_gateway_is_refused(
         assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
 
 
-def test_a_partner_that_is_unknown_or_suspended_is_refused(
-    api: QueryProcess, rows: WebhookRows
-) -> None:
+def test_a_suspended_partner_is_refused_and_told_so(api: QueryProcess, rows: WebhookRows) -> None:
     rows.partner("suspended", state="suspended")
-    for name in (b"suspended", b"nobody", b"tech\xe4mart", b"a:b"):
+    with api.client(consumer="suspended") as http:
+        answer = http.get(WEBHOOKS)
+    assert (answer.status_code, answer.json()["code"]) == (403, "PARTNER_SUSPENDED")
+    rows.run("UPDATE {env}.partners SET state = 'active'")
+    with api.client(consumer="suspended") as http:
+        assert http.get(WEBHOOKS).status_code == 200
+
+
+def test_an_unknown_partner_is_refused(api: QueryProcess, rows: WebhookRows) -> None:
+    rows.partner("techmart")
+    for name in (b"nobody", b"tech\xe4mart", b"a:b"):
         custom_id = [(b"X-Consumer-Custom-ID", name + b":sandbox")]
         with api.client(consumer=None) as http:
             answer = http.get(WEBHOOKS, headers=custom_id)

@@ -11,7 +11,7 @@ import pytest
 from services.embedded.valkey import RunningValkey
 from services.kernel.environments import Environment
 from services.kernel.events import EventType
-from services.webhooks.api.delivery_store import REPLAY_MOST
+from services.kernel.redelivery import REPLAY_MOST
 from services.webhooks.queue import Lane, Wakeups, make_broker
 from services.webhooks.states import DeliveryState
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient

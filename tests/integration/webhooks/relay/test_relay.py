@@ -96,13 +96,14 @@ def test_an_endpoint_that_is_not_active_is_given_no_deliveries(
     assert [each.endpoint_id for each in wakeups.sent] == [active]
 
 
-def test_a_suspended_partner_is_given_no_deliveries(
+def test_a_suspended_partner_is_given_no_deliveries_and_events_are_kept_for_its_replay(
     rows: WebhookRows, relay: Relay, session: Session
 ) -> None:
     endpoint = rows.endpoint(rows.partner(state="suspended"))
     rows.set_stock("A", 1)
     relay.relay_batch(session)
     assert rows.states(endpoint) == {}
+    assert {product_id for product_id, _ in events(rows)} == {"A"}
 
 
 def test_only_subscribed_types_are_delivered(

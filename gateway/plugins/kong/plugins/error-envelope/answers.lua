@@ -6,6 +6,12 @@ return {
   UNKNOWN_KEY = "Unknown API key",
   SEVERAL_KEYS = "Send one X-API-Key header, not several",
 
+  -- 403 for a consumer with this tag, which admin renders for a suspended partner.
+  SUSPENDED_TAG = "suspended",
+  SUSPENDED = {
+    "PARTNER_SUSPENDED", "This partner account is suspended: ask your contact at our company",
+  },
+
   by_status = {
     [400] = { "INVALID_REQUEST", "The request is malformed" },
     [401] = { "UNAUTHORIZED", "Unknown API key" },

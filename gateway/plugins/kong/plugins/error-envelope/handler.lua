@@ -66,7 +66,21 @@ local function message_about_keys(keys)
   return keys > 1 and answers.SEVERAL_KEYS or answers.UNKNOWN_KEY
 end
 
+-- Tell by a tag of the consumer: its request-termination and acl answer the same 403.
+local function is_suspended(consumer)
+  local tags = consumer and consumer.tags
+  for _, tag in ipairs(type(tags) == "table" and tags or {}) do
+    if tag == answers.SUSPENDED_TAG then
+      return true
+    end
+  end
+  return false
+end
+
 local function answer_to(status)
+  if status == 403 and is_suspended(kong.client.get_consumer()) then
+    return answers.SUSPENDED
+  end
   return answers.by_status[status] or answers.by_status[status < 500 and 400 or 500]
 end
 
