@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway chaos check lock lock-check bench bench-webhooks clean
+.PHONY: help venv demo up test test-gateway recipes chaos check lock lock-check bench bench-webhooks bench-admin clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,21 +27,25 @@ up: $(STAMP)  ## the local stack in the foreground; Ctrl-C ends it
 	@$(BIN)/partnerapi up
 
 test: $(STAMP)  ## every test, against the embedded gateway
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not recipes"
 
 test-gateway: $(STAMP)  ## the gateway's conformance cases; GATEWAY=kong runs them on a real Kong
 	@$(BIN)/python -m pytest tests/gateway
 
+recipes: $(STAMP)  ## the commands of docs/operations.md and docs/gateway.md, typed and compared
+	@$(BIN)/python -m pytest -m recipes tests/recipes
+
 chaos: $(STAMP)  ## 10,000 stock changes while every part is killed again and again: nothing is lost
 	@$(BIN)/python -m tests.chaos.run
 
-check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, then the tests
+check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, the tests, the recipes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory lock-check
 	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory recipes
 
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate pyproject.toml
@@ -62,6 +66,9 @@ bench: $(STAMP)  ## requests/s and latency through the gateway at 100 users (REA
 
 bench-webhooks: $(STAMP)  ## from a commit to its webhook, beside hanging receivers too; sends/s of one worker
 	@$(BIN)/python -m benchmarks.webhooks
+
+bench-admin: $(STAMP)  ## 10,000 partners: rendering, publishing, revoking, searching
+	@$(BIN)/python -m benchmarks.admin
 
 clean:  ## end the local stack, remove its state and .venv
 	@test ! -x $(BIN)/partnerapi || $(BIN)/partnerapi down

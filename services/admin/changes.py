@@ -10,9 +10,11 @@ from psycopg.rows import TupleRow
 
 from services.admin import audit
 from services.admin.audit import Actor
+from services.admin.gateway.check.checking import require_sound
+from services.admin.gateway.consumers import read_consumers
 from services.admin.gateway.publish import NodeReport
-from services.admin.gateway.render import PolicyError, parse_policy, tiers_of
-from services.admin.operations import Operations
+from services.admin.gateway.publisher import Published, publish_change
+from services.admin.gateway.render import PolicyError, parse_policy, render, tiers_of
 from services.admin.settings import AdminSettings
 from services.kernel.encryption import SecretBox
 
@@ -55,13 +57,23 @@ class Admin:
 
     def publish(self) -> list[NodeReport]:
         """Have every node run the configuration of now; say what each does. Raises PolicyError."""
+        published = self.publish_now()
+        if published.nothing_sent:
+            raise PolicyError(published.policy_error)
+        return published.nodes
+
+    def publish_now(self) -> Published:
+        """Have every node run the configuration of now; say what came of it."""
         with self._connect() as connection:
-            return Operations(self.settings, connection, self.box).publish()
+            return publish_change(connection, self.settings, self.box)
 
     def render(self) -> str:
         """Return the text for the gateway, with keys in plain text. Raises PolicyError."""
+        policy = read_policy(self.settings)
+        require_sound(policy, self.settings.gateway_policy)
         with self._connect() as connection:
-            return Operations(self.settings, connection, self.box).render()
+            consumers = read_consumers(connection, self.box)
+        return render(policy, consumers, self.settings.addresses)
 
     def tiers(self) -> Collection[str]:
         """Return the names of kong.yml's tiers. Raises PolicyError."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -11,6 +12,7 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 
 from services.admin.changes import Admin
+from services.admin.gateway.reconciler import Reconciler
 from services.admin.http.app import make_admin_app
 from services.admin.settings import ServiceSettings
 from services.kernel.availability import Availability
@@ -52,12 +54,15 @@ def build(settings: ServiceSettings) -> ASGIApp:
         size=POOL_SIZE,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
-    admin = Admin(settings, SecretBox(settings.master_keys), pool.connection)
+    box = SecretBox(settings.master_keys)
+    admin = Admin(settings, box, pool.connection)
+    name = f"{socket.gethostname()}, process {os.getpid()}"
+    reconciler = Reconciler(settings, box, name=name, clock=time.monotonic)
     return make_admin_app(
         admin,
         availability=Availability("database", clock=time.monotonic),
         dependencies={"postgresql": Dependency(lambda: _ping(admin), essential=True)},
-        lifespan=_running(pool),
+        lifespan=_running(pool, reconciler),
     )
 
 
@@ -69,13 +74,15 @@ async def _ping(admin: Admin) -> None:
     await asyncio.to_thread(ask)
 
 
-def _running(pool: ThreadPool) -> Lifespan:
+def _running(pool: ThreadPool, reconciler: Reconciler) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
         pool.open(wait=False)
+        reconciler.start()
         try:
             yield
         finally:
+            await asyncio.to_thread(reconciler.stop)
             await asyncio.to_thread(pool.close, POOL_CLOSES_WITHIN)
 
     return lifespan

@@ -61,7 +61,8 @@ def _cursor_of(key: str) -> str:
 
 def _key_of(cursor: str) -> str:
     try:
-        return base64.b64decode(f"{cursor}==", altchars=b"-_", validate=True).decode()
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         _refuse_cursor()
 

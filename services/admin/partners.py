@@ -1,28 +1,26 @@
-"""Partners: the rows of control.partners and each environment's copy of them."""
+"""Partners: the rows of control.partners, listed and found, with how many of their keys work."""
 
-import contextlib
-from collections.abc import Generator
-from typing import LiteralString
-from uuid import UUID, uuid4
+from datetime import datetime
+from enum import StrEnum
+from typing import LiteralString, NoReturn
+from uuid import UUID
 
 import msgspec
-from psycopg import Connection, errors, sql
+from psycopg import Connection, sql
 from psycopg.rows import TupleRow, class_row
 
+from services.admin.pages import Listing, Page, listing
+from services.admin.refusals import InvalidError, NotFoundError
 from services.kernel.environments import Environment
 
-NAME_TAKEN = "partners_name_key"
-RULES: dict[str, LiteralString] = {
-    "partners_name_form": (
-        "name: 2 to 40 characters, lower-case letters, digits and hyphens, first a letter"
-        " (and not `anonymous`)"
-    ),
-    "partners_contact_form": "contact: an e-mail address",
-}
+NUL = "\0"  # PostgreSQL's text can't hold it
 
 
-class PartnerError(Exception):
-    """What was asked does not fit the partners there are; the message says how to mend it."""
+class PartnerState(StrEnum):
+    """Whether a partner may call; the schema's check lists the same."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"  # every request gets 403 PARTNER_SUSPENDED, and nothing is sent to it
 
 
 class Partner(msgspec.Struct, frozen=True):
@@ -32,63 +30,78 @@ class Partner(msgspec.Struct, frozen=True):
     name: str
     tier: str
     contact: str
-    state: str
+    state: PartnerState
+    created_at: datetime
+    keys: dict[Environment, int]  # how many work now
 
 
-INSERT_PARTNER = """
-INSERT INTO control.partners (id, name, tier, contact)
-VALUES (%(id)s, %(name)s, %(tier)s, %(contact)s)
-RETURNING id, name, tier, contact, state
+class PartnerFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which partners are listed; None: whichever."""
+
+    search: str | None = None  # a part of the name or the contact, in small or capital letters
+    tier: str | None = None
+    state: PartnerState | None = None
+
+
+# Keys are counted for the rows of the page, not for all partners.
+COUNTED: LiteralString = """
+SELECT found.*, counted.keys FROM ({found}) AS found CROSS JOIN LATERAL (
+    SELECT json_build_object(
+        'live', count(*) FILTER (WHERE environment = 'live'),
+        'sandbox', count(*) FILTER (WHERE environment = 'sandbox')
+    ) AS keys
+    FROM control.api_keys WHERE partner_id = found.id
+        AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+) AS counted
+ORDER BY found.name
+"""
+
+SELECT_PARTNERS: LiteralString = """
+SELECT id, name, tier, contact, state, created_at FROM control.partners
+WHERE (%(search)s::text IS NULL OR position(lower(%(search)s) IN lower(name)) > 0
+        OR position(lower(%(search)s) IN lower(contact)) > 0)
+    AND (%(tier)s::text IS NULL OR tier = %(tier)s)
+    AND (%(state)s::text IS NULL OR state = %(state)s)
+    AND (%(after)s::text IS NULL OR name > %(after)s)
+ORDER BY name LIMIT %(limit)s
 """
 
 
-def insert_partner(
-    connection: Connection[TupleRow], *, name: str, tier: str, contact: str
-) -> Partner:
-    """Add a partner, in one transaction with the environments' copies. Raises PartnerError."""
-    values = {"id": uuid4(), "name": name, "tier": tier, "contact": contact}
-    with connection.transaction(), _rules_in_words(name):
-        cursor = connection.cursor(row_factory=class_row(Partner))
-        partner = cursor.execute(INSERT_PARTNER, values).fetchone()
-        assert partner is not None  # noqa: S101 -- RETURNING of one inserted row
-        for environment in Environment:
-            copy_partner(connection, partner, environment)
-    return partner
+def list_partners(
+    connection: Connection[TupleRow], wanted: PartnerFilter, page: Page
+) -> Listing[Partner]:
+    """Return partners by name. Raises InvalidError."""
+    values = {**msgspec.structs.asdict(wanted), "after": page.after, "limit": page.limit + 1}
+    for name, value in values.items():
+        if isinstance(value, str) and NUL in value:
+            msg = f"`{name if name != 'after' else 'cursor'}` must not hold a NUL character"
+            raise InvalidError(msg)
+    cursor = connection.cursor(row_factory=class_row(Partner))
+    statement = sql.SQL(COUNTED).format(found=sql.SQL(SELECT_PARTNERS))
+    rows = cursor.execute(statement, values, prepare=False).fetchall()
+    return listing(rows, page, lambda partner: partner.name)
 
 
-@contextlib.contextmanager
-def _rules_in_words(name: str) -> Generator[None]:
-    try:
-        yield
-    except errors.UniqueViolation as exc:
-        msg = f"there is a partner {name} already"
-        raise PartnerError(msg) from exc
-    except errors.CheckViolation as exc:
-        raise PartnerError(RULES.get(exc.diag.constraint_name or "", str(exc))) from exc
-
-
-COPY_PARTNER = """
-INSERT INTO {} (id, name, contact, state)
-VALUES (%(id)s, %(name)s, %(contact)s, %(state)s)
-ON CONFLICT (id) DO UPDATE
-    SET name = excluded.name, contact = excluded.contact, state = excluded.state
-"""
-
-
-def copy_partner(
-    connection: Connection[TupleRow], partner: Partner, environment: Environment
-) -> None:
-    """Write what an environment's services may know about a partner."""
-    statement = sql.SQL(COPY_PARTNER).format(sql.Identifier(environment, "partners"))
-    connection.execute(statement, msgspec.to_builtins(partner, builtin_types=(UUID,)))
-
-
-SELECT_PARTNER = """
-SELECT id, name, tier, contact, state FROM control.partners WHERE name = %(name)s
+SELECT_PARTNER: LiteralString = """
+SELECT id, name, tier, contact, state, created_at FROM control.partners WHERE name = %(name)s
 """
 
 
 def find_partner(connection: Connection[TupleRow], name: str) -> Partner | None:
     """Return the partner of this name, if there is one."""
+    if NUL in name:
+        return None
     cursor = connection.cursor(row_factory=class_row(Partner))
-    return cursor.execute(SELECT_PARTNER, {"name": name}).fetchone()
+    statement = sql.SQL(COUNTED).format(found=sql.SQL(SELECT_PARTNER))
+    return cursor.execute(statement, {"name": name}).fetchone()
+
+
+def read_partner(connection: Connection[TupleRow], name: str) -> Partner:
+    """Return the partner of this name. Raises NotFoundError."""
+    return find_partner(connection, name) or refuse_unknown(name)
+
+
+def refuse_unknown(name: str) -> NoReturn:
+    """Raise the NotFoundError of a partner that there is not."""
+    msg = f"there is no partner {name}: `partnerapi partners list` shows them"
+    raise NotFoundError(msg)

@@ -1,6 +1,7 @@
 """Plan: what a stack consists of, with which ports and settings; pure, starts nothing."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,13 +16,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 POLICY = REPOSITORY / "gateway" / "kong.yml"
 COUNTERS_DATABASE = 1  # of the one Valkey; emptying the cache (0) leaves the limits alone
 
-# From the port base. 100 admin is kept for later.
+# From the port base.
 OFFSETS = {
     "gateway": 0,
     "gateway-admin": 1,
     "mail": 25,
     "postgres": 54,
     "valkey": 63,
+    "admin": 100,
     "query-live": 101,
     "webhooks-live": 102,
     "internal-live": 103,
@@ -52,24 +54,29 @@ class Plan:
     @property
     def urls(self) -> dict[str, str]:
         """The addresses for people and programs."""
-        shown = ("gateway", "gateway-admin", "internal-live")
+        shown = ("gateway", "gateway-admin", "internal-live", "admin")
         return {name: f"http://{HOST}:{self.ports[name]}" for name in shown if name in self.ports}
 
     @property
     def admin(self) -> dict[str, str]:
         """Admin's settings, but for secrets."""
-        upstreams = [
-            f"{service}-{environment}=http://{HOST}:{self.ports[f'{service}-{environment}']}"
-            for environment in Environment
-            for service in ("query", "webhooks")
-        ]
-        upstreams.append(f"documents=http://{HOST}:{self.ports['query-live']}")
-        return {
-            "KONG_ADMIN_URLS": self.nodes,
-            "GATEWAY_POLICY": str(self.policy),
-            "GATEWAY_UPSTREAMS": ",".join(upstreams),
-            "GATEWAY_COUNTERS_URL": f"{valkey_url(self.ports, COUNTERS_DATABASE)}",
-        }
+        return admin_settings(self.ports, self.nodes, self.policy)
+
+
+def admin_settings(ports: Mapping[str, int], nodes: str, policy: Path) -> dict[str, str]:
+    """Return what admin's service and command line are told, but for secrets."""
+    upstreams = [
+        f"{service}-{environment}=http://{HOST}:{ports[f'{service}-{environment}']}"
+        for environment in Environment
+        for service in ("query", "webhooks")
+    ]
+    upstreams.append(f"documents=http://{HOST}:{ports['query-live']}")
+    return {
+        "KONG_ADMIN_URLS": nodes,
+        "GATEWAY_POLICY": str(policy),
+        "GATEWAY_UPSTREAMS": ",".join(upstreams),
+        "GATEWAY_COUNTERS_URL": f"{valkey_url(ports, COUNTERS_DATABASE)}",
+    }
 
 
 def make_plan(
@@ -91,6 +98,7 @@ def make_plan(
         nodes = f"http://{HOST}:{ports['gateway-admin']}"
     programs = [*_servers(folder, ports), *_services(ports, secrets)]
     programs += webhook_programs(folder, ports, secrets)
+    programs.append(_admin(ports, secrets, admin_settings(ports, nodes, policy)))
     if kind is GatewayKind.EMBEDDED:
         programs.append(_embedded_gateway(folder / "gateway", ports, secrets))
     elif kind is GatewayKind.KONG and kong is not None:
@@ -143,6 +151,24 @@ def _query(
             "BACKEND_TOKEN": secrets.backend_token,
             "HOST": HOST,
             "PORT": str(ports[name]),
+            "LOG_FORMAT": "console",
+        },
+    )
+
+
+def _admin(ports: dict[str, int], secrets: Secrets, settings: dict[str, str]) -> Program:
+    return Program(
+        name="admin",
+        stage=Stage.SERVICES,
+        command=(sys.executable, "-m", "services.admin"),
+        ports=(ports["admin"],),
+        health=f"http://{HOST}:{ports['admin']}/health/ready",
+        environment={
+            **settings,
+            "ADMIN_DATABASE_URL": database_url(ports["postgres"], "admin", secrets),
+            "MASTER_KEYS": secrets.master_key,
+            "HOST": HOST,
+            "PORT": str(ports["admin"]),
             "LOG_FORMAT": "console",
         },
     )

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 import msgspec
 import psycopg
 
+from services.admin.changes import Admin, Change
+from services.admin.commands.common import this_actor
 from services.admin.gateway.render import PolicyError
-from services.admin.keys import KeyChoiceError, find_key
-from services.admin.operations import Operations, open_admin
-from services.admin.partners import PartnerError
+from services.admin.key_changes import create_key
+from services.admin.keys import KeyState, find_key
+from services.admin.partner_changes import create_partner
+from services.admin.partners import find_partner
+from services.admin.refusals import NotFoundError, RefusedError
 from services.admin.settings import AdminSettings
 from services.embedded.children import StackError
 from services.embedded.state import KeyRing, Secrets, StateFolder
-from services.kernel.encryption import MasterKeyError, make_master_key
+from services.kernel.encryption import MasterKeyError, SecretBox, make_master_key
 from services.kernel.environments import Environment
 from services.kernel.schema.migrate import ROLES, migrate, set_role_password
 from services.kernel.schema.seed import seed
@@ -64,48 +68,53 @@ def prepare_database(owner_url: str, found: Secrets) -> None:
 
 def ensure_keys(admin: Mapping[str, str], known: KeyRing) -> KeyRing:
     """Return a working key of each tenant and environment; makes what is missing."""
-    settings = load_settings(AdminSettings, admin)
-    with _in_words(), open_admin(settings) as operations:
-        for tenant in TENANTS:
-            operations.ensure_partner(tenant.name, tenant.tier, tenant.contact)
-        with psycopg.connect(settings.admin_database_url, autocommit=True) as connection:
-            return {
-                tenant.name: {
-                    environment: _ensure_key(
-                        operations,
-                        connection,
-                        tenant.name,
-                        environment,
-                        known.get(tenant.name, {}).get(environment, ""),
-                    )
-                    for environment in Environment
-                }
-                for tenant in TENANTS
+    with _in_words(), _open(admin) as opened, opened.changing(this_actor()) as change:
+        for each in TENANTS:
+            if find_partner(change.connection, each.name) is None:
+                tiers = opened.tiers()
+                create_partner(change, each.name, each.tier, each.contact, tiers=tiers)
+        return {
+            tenant.name: {
+                environment: _ensure_key(
+                    change,
+                    tenant.name,
+                    environment,
+                    known.get(tenant.name, {}).get(environment, ""),
+                )
+                for environment in Environment
             }
+            for tenant in TENANTS
+        }
 
 
-def _ensure_key(
-    operations: Operations,
-    connection: psycopg.Connection,
-    partner: str,
-    environment: Environment,
-    known: str,
-) -> str:
+def _ensure_key(change: Change, partner: str, environment: Environment, known: str) -> str:
     """Return the known key if it still works, else a new one."""
-    with contextlib.suppress(KeyChoiceError):
-        if known:
-            find_key(connection, known)
+    with contextlib.suppress(NotFoundError):
+        if known and find_key(change.connection, known).state == KeyState.WORKING:
             return known
-    return operations.create_key(partner, environment).secret
+    return create_key(change, partner, environment).secret
 
 
 def publish(admin: Mapping[str, str]) -> None:
     """Send the policy with the partners of now to the gateway. Raises StackError."""
-    with _in_words(), open_admin(load_settings(AdminSettings, admin)) as operations:
-        for report in operations.publish():
+    with _in_words(), _open(admin) as opened:
+        published = opened.publish_now()
+        if published.policy_error is not None:
+            raise StackError(published.policy_error)
+        for report in published.nodes:
             if report.error is not None:
                 msg = f"the gateway at {report.url} does not take the policy: {report.error}"
                 raise StackError(msg)
+
+
+@contextlib.contextmanager
+def _open(admin: Mapping[str, str]) -> Generator[Admin]:
+    settings = load_settings(AdminSettings, admin)
+    box = SecretBox(settings.master_keys)
+    with psycopg.connect(
+        settings.admin_database_url, autocommit=True, connect_timeout=5
+    ) as connection:
+        yield Admin(settings, box, lambda: contextlib.nullcontext(connection))
 
 
 @contextlib.contextmanager
@@ -113,7 +122,7 @@ def _in_words() -> Generator[None]:
     """Turn what can go wrong here into one line."""
     try:
         yield
-    except (PolicyError, PartnerError) as exc:
+    except (PolicyError, RefusedError) as exc:
         raise StackError(str(exc)) from exc
     except MasterKeyError as exc:
         msg = f"{exc}; or remove the state folder to start afresh"

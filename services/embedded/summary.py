@@ -39,6 +39,7 @@ def _addresses(record: StackRecord, folder: StateFolder) -> dict[str, str]:
     return {
         **rows,
         "internal stock": internal,
+        "admin": f"{record.urls['admin']}/admin/v1/docs  (a token: `partnerapi tokens create`)",
         "PostgreSQL": f"{HOST}:{record.ports['postgres']}",
         "Valkey": f"{HOST}:{record.ports['valkey']}",
         "sandbox retries": f"after about {sandbox_delays_told()} (live: {LIVE_RETRY_DELAYS_TOLD})",

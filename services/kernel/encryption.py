@@ -13,10 +13,12 @@ class SecretBox:
     def __init__(self, master_keys: str) -> None:
         """Take the keys as MASTER_KEYS has them: Fernet keys, comma separated, newest first."""
         try:
-            self._fernet = MultiFernet([Fernet(key.strip()) for key in master_keys.split(",")])
+            fernets = [Fernet(key.strip()) for key in master_keys.split(",")]
         except ValueError as exc:
             msg = "MASTER_KEYS: each must be 32 bytes in URL-safe base64, comma separated"
             raise MasterKeyError(msg) from exc
+        self._newest = fernets[0]
+        self._fernet = MultiFernet(fernets)
 
     def seal(self, secret: str) -> bytes:
         """Return the secret encrypted."""
@@ -31,6 +33,14 @@ class SecretBox:
                 "MASTER_KEYS: none of these keys opens a stored secret; was one removed too early?"
             )
             raise MasterKeyError(msg) from exc
+
+    def is_newest(self, sealed: bytes) -> bool:
+        """Say whether the first of the master keys opens it, so that it needs no other."""
+        try:
+            self._newest.decrypt(sealed)
+        except InvalidToken:
+            return False
+        return True
 
 
 def make_master_key() -> str:

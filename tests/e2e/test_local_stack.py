@@ -30,6 +30,7 @@ from tests.e2e.conftest import (
 )
 
 CHILDREN = {
+    "admin",
     "deliveries-live",
     "deliveries-sandbox",
     "gateway",
@@ -100,7 +101,9 @@ def test_logs_show_a_child_and_name_the_others_when_asked_for_a_wrong_one(
     assert stack.run("logs", "postgres", "-n", "1").stdout.count("\n") == 1
     wrong = stack.run("logs", "postgre")
     assert wrong.returncode == 1
-    assert wrong.stderr.startswith("Error: there is no log of postgre; there are deliveries-live, ")
+    assert wrong.stderr.startswith(
+        "Error: there is no log of postgre; there are admin, deliveries-live, "
+    )
     longest = max(map(len, {"supervisor", *CHILDREN}))
     assert f"\n{'query-live':<{longest}} | " in stack.run("logs").stdout
 

@@ -20,9 +20,7 @@ from services.admin.audit import Actor
 from services.admin.changes import Admin
 from services.admin.gateway.publish import NodeReport
 from services.admin.gateway.render import PolicyError
-from services.admin.keys import KeyChoiceError
 from services.admin.pages import LIMIT, Listing
-from services.admin.partners import PartnerError
 from services.admin.refusals import RefusedError
 from services.admin.settings import AdminSettings
 from services.kernel.encryption import MasterKeyError, SecretBox
@@ -37,8 +35,6 @@ IN_PART = 3
 DATABASE_AWAY = 4
 EXPECTED = (
     RefusedError,
-    PartnerError,
-    KeyChoiceError,
     PolicyError,
     MasterKeyError,
     SettingsError,

@@ -9,10 +9,10 @@ from services.admin.commands.common import (
     FindEnvironment,
     admin,
     environment_option,
-    publish_and_tell,
 )
 from services.admin.gateway.callers import Caller, find_caller
 from services.admin.gateway.check.command import DEFAULT, check
+from services.admin.gateway.commands import diff, publish, status
 from services.admin.gateway.explain import Request, as_text, explain
 from services.admin.gateway.publish import text_hash
 from services.admin.gateway.render import PolicyError, mask
@@ -42,15 +42,8 @@ def render(find_environment: FindEnvironment, output: Path | None) -> None:
     click.echo(f"{output}  {len(text.encode()):,} bytes  hash {text_hash(text)}", err=True)
 
 
-@gateway.command("publish")
-@click.pass_obj
-def publish_command(find_environment: FindEnvironment) -> None:
-    """Send the configuration of now to every node and see that each runs it."""
-    with admin(find_environment) as opened:
-        publish_and_tell(opened)
-
-
-gateway.add_command(check)
+for command in (check, diff, publish, status):
+    gateway.add_command(command)
 
 
 @gateway.command("explain")

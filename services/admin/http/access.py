@@ -7,7 +7,9 @@ from typing import Any, cast
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.params import ParameterKwarg
 from litestar.types import ASGIApp, HTTPScope
+from litestar.typing import FieldDefinition
 
 from services.admin.audit import Actor
 from services.admin.changes import Admin
@@ -65,12 +67,19 @@ def refuse_unknown_parameters(connection: Connection, handler: BaseRouteHandler)
 
     Litestar would drop it, and a mistyped filter would list everything.
     """
-    parameters = handler.parsed_fn_signature.parameters
-    known = sorted(parameters.keys() - connection.path_params.keys() - {"request", "data", "admin"})
+    parameters = handler.parsed_fn_signature.parameters.items()
+    ours = {"request", "data", "admin", *connection.path_params}
+    known = sorted(_query_name(name, given) for name, given in parameters if name not in ours)
     for name in connection.query_params:
         if name not in known:
             wanted = f"send {listed(known)} only" if known else "it has none"
             refuse(f"{shown(name)} is not a parameter of this request: {wanted}")
+
+
+def _query_name(name: str, given: FieldDefinition) -> str:
+    """Return what a parameter is called outside: `state`, say, is a word of Litestar's own."""
+    said = given.kwarg_definition
+    return said.query if isinstance(said, ParameterKwarg) and said.query else name
 
 
 def _unauthorized(message: str) -> PartnerError:

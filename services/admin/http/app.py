@@ -16,7 +16,19 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from services.admin.changes import Admin
 from services.admin.http.access import BearerAuthentication, refuse_unknown_parameters, token_finder
 from services.admin.http.audit import list_audit
+from services.admin.http.deliveries import DELIVERIES
+from services.admin.http.endpoints import ENDPOINTS
 from services.admin.http.failures import exception_handlers
+from services.admin.http.gateway import publish_gateway, show_gateway
+from services.admin.http.keys import KEYS
+from services.admin.http.partners import PARTNERS
+from services.admin.http.stock import (
+    get_product,
+    import_products,
+    list_products,
+    remove_product,
+    set_product,
+)
 from services.admin.http.tokens import end_token, list_all_tokens, make_token
 from services.kernel.availability import Availability
 from services.kernel.web.assembly import Lifespan, make_app
@@ -27,10 +39,21 @@ DOCS = f"{ROOT}/docs"
 ASSETS = f"{DOCS}/assets"
 
 HANDLERS: Sequence[ControllerRouterHandler] = (
+    show_gateway,
+    publish_gateway,
     list_audit,
     list_all_tokens,
     make_token,
     end_token,
+    list_products,
+    get_product,
+    set_product,
+    remove_product,
+    import_products,
+    *PARTNERS,
+    *KEYS,
+    *ENDPOINTS,
+    *DELIVERIES,
 )
 
 

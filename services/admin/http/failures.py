@@ -8,8 +8,6 @@ from litestar.exceptions import ValidationException
 from psycopg_pool import PoolTimeout
 
 from services.admin.gateway.render import PolicyError
-from services.admin.keys import KeyChoiceError
-from services.admin.partners import PartnerError as PartnerRefusedError
 from services.admin.refusals import ConflictError, InvalidError, NotFoundError, RefusedError
 from services.kernel.availability import Availability
 from services.kernel.errors import ErrorCode, envelope
@@ -38,8 +36,6 @@ def exception_handlers(availability: Availability) -> FailureHandlers:
 
     return {
         RefusedError: _answer_refusal,
-        PartnerRefusedError: _answer_invalid,
-        KeyChoiceError: _answer_invalid,
         PolicyError: _answer_policy,
         ValidationException: _answer_validation,
         psycopg.OperationalError: answer_away,
@@ -51,10 +47,6 @@ def exception_handlers(availability: Availability) -> FailureHandlers:
 def _answer_refusal(request: AnyRequest, exc: RefusedError) -> Response[bytes]:
     status, code = next(ANSWERS[kind] for kind in type(exc).__mro__ if kind in ANSWERS)
     return _answer(request, status, code, str(exc))
-
-
-def _answer_invalid(request: AnyRequest, exc: Exception) -> Response[bytes]:
-    return _answer(request, 400, ErrorCode.INVALID_REQUEST, str(exc))
 
 
 def _answer_policy(request: AnyRequest, exc: PolicyError) -> Response[bytes]:

@@ -34,12 +34,20 @@ class AdminApi:
     """Takes configurations for one node and tells what it runs."""
 
     def __init__(
-        self, proxy: Proxy, load: Callable[[str], Configuration], keep: Callable[[str], None]
+        self,
+        proxy: Proxy,
+        load: Callable[[str], Configuration],
+        keep: Callable[[str], None],
+        export: Callable[[], str],
     ) -> None:
-        """`load` checks a text and may take a while; `keep` stores an accepted one."""
+        """`load` checks a text and may take a while; `keep` stores an accepted one.
+
+        `export` tells what was kept, keys and all, and may take a while too.
+        """
         self._proxy = proxy
         self._load = load
         self._keep = keep
+        self._export = export
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,6 +64,8 @@ class AdminApi:
         method, path = scope["method"], scope["path"].rstrip("/")
         if path == "/config" and method == "POST":
             return await self._post(scope, await _read(receive))
+        if path == "/config" and method in _READS:
+            return 200, {"config": await asyncio.to_thread(self._export)}
         if path == "/status" and method in _READS:
             return 200, self._status()
         if path == "/status/ready" and method in _READS:

@@ -18,6 +18,7 @@ import uvloop
 from services.embedded.gateway.admin_api import AdminApi
 from services.embedded.gateway.counters import CounterStores
 from services.embedded.gateway.declarative import load, no_configuration
+from services.embedded.gateway.export import export
 from services.embedded.gateway.model import Configuration
 from services.embedded.gateway.plugins.base import Surroundings
 from services.embedded.gateway.protocol import GatewayProtocol
@@ -70,7 +71,12 @@ async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
     prefix = Path(settings.gateway_prefix)
     upstream = Upstream()
     proxy = Proxy(_kept_configuration(prefix, surroundings), upstream)
-    admin = AdminApi(proxy, lambda text: load(text, surroundings), lambda text: keep(prefix, text))
+    admin = AdminApi(
+        proxy,
+        load=lambda text: load(text, surroundings),
+        keep=lambda text: keep(prefix, text),
+        export=lambda: export(_kept_text(prefix), environment),
+    )
     listeners = [
         _Listener(_config(proxy, settings.gateway_host, settings.gateway_port)),
         _Listener(_config(admin, "127.0.0.1", settings.gateway_admin_port)),
@@ -115,14 +121,17 @@ def _kept_configuration(prefix: Path, surroundings: Surroundings) -> Configurati
     """Return what ran before a restart; nothing, if there is nothing or it is no longer right."""
     prefix.mkdir(mode=0o700, parents=True, exist_ok=True)
     prefix.chmod(0o700)
-    kept = prefix / KEPT
-    if not kept.exists():
-        return no_configuration()
     try:
-        return load(kept.read_text("utf-8"), surroundings)
+        kept = _kept_text(prefix)
+        return no_configuration() if kept is None else load(kept, surroundings)
     except (InvalidConfigurationError, UnicodeDecodeError) as exc:
         _log.warning("configuration.not_restored", reason=str(exc))
         return no_configuration()
+
+
+def _kept_text(prefix: Path) -> str | None:
+    kept = prefix / KEPT
+    return kept.read_text("utf-8") if kept.exists() else None
 
 
 def keep(prefix: Path, text: str) -> None:

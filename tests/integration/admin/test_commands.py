@@ -5,41 +5,16 @@ import stat
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from services.admin.api_keys import is_well_formed
-from services.admin.commands.gateway import gateway
-from services.admin.commands.keys import keys
-from services.admin.commands.partners import partners
 from services.embedded.children import free_port
-from services.kernel.encryption import make_master_key
+from tests.admin_process import CommandLine, settings_for
 from tests.conftest import Database
-
-POLICY = Path(__file__).parents[3] / "gateway" / "kong.yml"
-GROUPS = {"partners": partners, "keys": keys, "gateway": gateway}
-
-
-class CommandLine:
-    """`partnerapi` with a test's environment."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-
-    def __call__(self, line: str) -> Result:
-        group, *arguments = line.split()
-        return CliRunner().invoke(GROUPS[group], arguments, obj=lambda: self.environment)
 
 
 @pytest.fixture
 def run(database: Database) -> CommandLine:
-    return CommandLine(
-        {
-            "ADMIN_DATABASE_URL": database.url("admin"),
-            "MASTER_KEYS": make_master_key(),
-            "GATEWAY_POLICY": str(POLICY),
-            "KONG_ADMIN_URLS": f"http://127.0.0.1:{free_port()}",
-        }
-    )
+    return CommandLine(settings_for(database, KONG_ADMIN_URLS=f"http://127.0.0.1:{free_port()}"))
 
 
 CREATE = "partners create techmart --tier premium --contact a@techmart.example"
@@ -56,7 +31,7 @@ def test_a_key_is_alone_on_standard_output(run: CommandLine) -> None:
 def test_a_node_that_is_away_is_named_and_the_exit_code_says_so(run: CommandLine) -> None:
     run(CREATE)
     result = run("keys create techmart --env live")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert is_well_formed(result.stdout.strip())  # made all the same, and shown
     assert f"{run.environment['KONG_ADMIN_URLS']}  FAILED  no answer" in result.stderr
 
@@ -64,7 +39,7 @@ def test_a_node_that_is_away_is_named_and_the_exit_code_says_so(run: CommandLine
 def test_publishing_without_a_node_is_told_not_taken_for_success(run: CommandLine) -> None:
     run.environment["KONG_ADMIN_URLS"] = ""
     result = run("gateway publish")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "KONG_ADMIN_URLS names no node" in result.stderr
 
 
@@ -87,10 +62,10 @@ def test_render_masks_keys_and_a_file_holds_them_for_its_owner_only(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("partners create techmart --tier gold --contact a@b", "tier gold is not in kong.yml"),
-        ("partners create Tech --tier basic --contact a@b", "name: 2 to 40 characters"),
+        ("partners create techmart --tier gold --contact a@b", "`tier` gold is not in kong.yml"),
+        ("partners create Tech --tier basic --contact a@b", "`name`: 2 to 40 characters"),
         ("keys create nobody --env live", "there is no partner nobody"),
-        ("keys revoke pk_live_none", "no working key pk_live_none"),
+        ("keys revoke pk_live_none --yes", "there is no key pk_live_none"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_1(run: CommandLine, line: str, words: str) -> None:
@@ -101,22 +76,25 @@ def test_a_mistake_is_one_line_and_exit_code_1(run: CommandLine, line: str, word
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "words", "exit_code"),
     [
         (
             "ADMIN_DATABASE_URL",
             "postgresql://admin@127.0.0.1:1/x",
             "PostgreSQL (ADMIN_DATABASE_URL)",
+            4,
         ),
-        ("MASTER_KEYS", "short", "MASTER_KEYS: each must be 32 bytes"),
-        ("GATEWAY_POLICY", "no-such-file.yml", "GATEWAY_POLICY: no-such-file.yml can't be read"),
-        ("GATEWAY_UPSTREAMS", "query-life=http://h", "kong.yml has no service named query-life"),
+        ("MASTER_KEYS", "short", "MASTER_KEYS: each must be 32 bytes", 1),
+        ("GATEWAY_POLICY", "no.yml", "GATEWAY_POLICY: no.yml can't be read", 1),
+        ("GATEWAY_UPSTREAMS", "query-life=http://h", "kong.yml has no service named query-life", 1),
     ],
 )
-def test_a_wrong_setting_is_named(run: CommandLine, name: str, value: str, words: str) -> None:
+def test_a_wrong_setting_is_named(
+    run: CommandLine, name: str, value: str, words: str, exit_code: int
+) -> None:
     run.environment[name] = value
     result = run("gateway render")
-    assert result.exit_code == 1
+    assert result.exit_code == exit_code
     assert words in result.stderr
 
 

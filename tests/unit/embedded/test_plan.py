@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.admin.settings import ServiceSettings
 from services.embedded.gateway.entry import Settings as GatewaySettings
 from services.embedded.plan import HIGHEST_BASE, OFFSETS, GatewayKind, Plan, make_plan
 from services.embedded.state import Secrets
@@ -36,6 +37,7 @@ def planned(base: int = 8000, kind: GatewayKind = GatewayKind.EMBEDDED, **more: 
         ("query-sandbox", PartnerSettings),
         ("internal-live", QuerySettings),
         ("gateway", GatewaySettings),
+        ("admin", ServiceSettings),
         ("webhooks-live", ApiSettings),
         ("webhooks-sandbox", ApiSettings),
         *itertools.product(
@@ -101,7 +103,7 @@ def test_all_ports_follow_from_the_base_and_are_valid() -> None:
 def test_running_nodes_take_the_place_of_a_gateway() -> None:
     plan = planned(kind=GatewayKind.NONE, nodes="http://one:8001,http://two:8001")
     assert "gateway" not in plan.programs
-    assert set(plan.urls) == {"internal-live"}
+    assert set(plan.urls) == {"admin", "internal-live"}
     assert plan.admin["KONG_ADMIN_URLS"] == "http://one:8001,http://two:8001"
     assert not {"gateway", "gateway-admin"} & set(plan.ports)
 

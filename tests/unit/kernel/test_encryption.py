@@ -24,3 +24,11 @@ def test_a_malformed_master_key_is_told_without_being_shown() -> None:
     with pytest.raises(MasterKeyError, match="URL-safe base64") as told:
         SecretBox("not-a-key")
     assert "not-a-key" not in str(told.value)
+
+
+def test_only_what_the_first_master_key_sealed_needs_no_other() -> None:
+    old, new = make_master_key(), make_master_key()
+    both = SecretBox(f"{new},{old}")
+    assert both.is_newest(both.seal("secret"))
+    assert not both.is_newest(SecretBox(old).seal("secret"))
+    assert not both.is_newest(b"nothing that was sealed")

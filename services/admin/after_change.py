@@ -1,0 +1,70 @@
+"""After a change: have the gateway run it, and say what came of that, whatever it was.
+
+The change is committed by then. A key that was just made is shown once, in the answer to the call
+that made it, so nothing that goes wrong here may turn that answer into an error.
+"""
+
+import msgspec
+import structlog
+
+from services.admin.changes import Admin
+from services.admin.gateway.publish import NodeReport, NodeState
+from services.admin.gateway.render import PolicyError
+from services.admin.keys import Key
+from services.admin.partners import Partner
+
+log = structlog.get_logger()
+
+
+class ChangedPartner(msgspec.Struct, frozen=True):
+    """A partner after a change (a deleted one: before), and what the gateway's nodes run."""
+
+    partner: Partner
+    gateway: list[NodeReport] | None  # null: nothing changed for the gateway
+
+
+class MadeKey(msgspec.Struct, frozen=True):
+    """A key just made, with its plain text, and what the gateway's nodes run."""
+
+    key: Key
+    secret: str
+    gateway: list[NodeReport] | None
+
+    def __repr__(self) -> str:
+        """Leave the secret out: representations end in logs and tracebacks."""
+        return f"{type(self).__name__}(key={self.key!r})"
+
+
+class RotatedKey(MadeKey, frozen=True, kw_only=True):
+    """Likewise, with the key that it replaces."""
+
+    replaced: Key
+
+    def __repr__(self) -> str:
+        """Leave the secret out."""
+        return super().__repr__()
+
+
+class ChangedKey(msgspec.Struct, frozen=True):
+    """A key after a change, and what the gateway's nodes run."""
+
+    key: Key
+    gateway: list[NodeReport] | None
+
+
+def publish_after(admin: Admin) -> list[NodeReport]:
+    """Publish; return what each node runs, with words for what it does not. Raises nothing."""
+    try:
+        return admin.publish()
+    except PolicyError as exc:
+        return _reports(admin, str(exc))
+    except Exception as exc:
+        log.exception("gateway.publish_failed")
+        return _reports(admin, str(exc) or type(exc).__name__)
+
+
+def _reports(admin: Admin, words: str) -> list[NodeReport]:
+    error = f"not published yet: {words}"
+    return [
+        NodeReport(url=url, state=NodeState.REFUSING, error=error) for url in admin.settings.nodes
+    ]

@@ -1,0 +1,207 @@
+"""Diff: what a node runs against what would be sent -> what would change, without any key."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from services.admin.api_keys import shown_part
+from services.admin.gateway import flat
+from services.admin.gateway.desired import DesiredReader
+from services.admin.gateway.flat import Fields, Name
+from services.admin.gateway.nodes import AwayError, NodeClient
+from services.admin.gateway.publish import Candidate, Desired
+from services.admin.gateway.render import PolicyError
+from services.admin.gateway.status import ask_all
+from services.admin.settings import AdminSettings
+from services.kernel.encryption import SecretBox
+from services.kernel.environments import Environment
+
+DEFAULT = "(Kong's default)"
+NAMED = 5  # partners named in one line
+LINES = 20  # that tell of the same kind of change
+SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that would change, for one entity or, when equal, for several consumers."""
+
+    what: str  # added, removed, changed
+    entity: str  # `service query-live`, `tier standard`, `key pk_live_AbCd... of consumer acme`
+    field: str | None = None  # of what changed, such as config.minute
+    old: str | None = None
+    new: str | None = None
+    consumers: list[str] = []  # whom it is about, when that is not in `entity`
+
+
+class NodesDiff(msgspec.Struct, frozen=True, kw_only=True):
+    """What would change on nodes that run the same."""
+
+    nodes: list[str]
+    hash: str | None  # of what they run
+    changes: list[Change]
+    error: str | None = None  # they do not say what they run
+
+
+class Diff(msgspec.Struct, frozen=True, kw_only=True):
+    """What a publish would change."""
+
+    hash: str  # of what would be sent
+    groups: list[NodesDiff]  # without those that run just that
+
+    @property
+    def is_none(self) -> bool:
+        """Whether every node runs what would be sent."""
+        return not self.groups
+
+
+def diff_nodes(connection: Connection[TupleRow], settings: AdminSettings, box: SecretBox) -> Diff:
+    """Compare what each node runs with kong.yml and the partners of now. Raises PolicyError."""
+    reader = DesiredReader(settings.gateway_policy, settings.addresses, box)
+    desired = reader.read(connection)
+    if desired.wanted is None or desired.policy_error is not None:
+        raise PolicyError(desired.policy_error)
+    tiers = read_tiers(connection)
+    running: dict[str | None, list[str]] = defaultdict(list)
+    errors: dict[str, str] = {}
+    for node in ask_all(settings.nodes, desired):
+        if node.error is not None:
+            errors[node.url] = node.error
+        elif node.hash != desired.wanted.hash:
+            running[node.hash].append(node.url)
+    groups = [_group(nodes, found, desired, tiers) for found, nodes in running.items()]
+    away = [
+        NodesDiff(nodes=[url], hash=None, changes=[], error=error) for url, error in errors.items()
+    ]
+    return Diff(hash=desired.wanted.hash, groups=groups + away)
+
+
+def _group(
+    nodes: list[str], found: str | None, desired: Desired, tiers: Mapping[str, str]
+) -> NodesDiff:
+    assert desired.wanted is not None  # noqa: S101 -- its only caller has seen to that
+    try:
+        with NodeClient(nodes[0]) as node:
+            running = flat.read(node.running_text())
+    except AwayError as exc:
+        return NodesDiff(nodes=nodes, hash=found, changes=[], error=str(exc))
+    except ValueError as exc:
+        return NodesDiff(nodes=nodes, hash=found, changes=[], error=f"GET /config is {exc}")
+    changes = compare(
+        flat.flatten(running), _flat(desired.wanted), before=_flat(desired.fallback), tiers=tiers
+    )
+    return NodesDiff(nodes=nodes, hash=found, changes=changes)
+
+
+def _flat(candidate: Candidate | None) -> dict[Name, Fields]:
+    return flat.flatten(flat.read(candidate.text)) if candidate else {}
+
+
+SELECT_TIERS = "SELECT name, tier FROM control.partners"
+
+
+def read_tiers(connection: Connection[TupleRow]) -> dict[str, str]:
+    """Return the tier of each consumer by its username."""
+    rows = connection.execute(SELECT_TIERS).fetchall()
+    return {env.username(name): tier for name, tier in rows for env in Environment}
+
+
+def compare(
+    running: Mapping[Name, Fields],
+    wanted: Mapping[Name, Fields],
+    *,
+    before: Mapping[Name, Fields],
+    tiers: Mapping[str, str],
+) -> list[Change]:
+    """Return what would change, equal changes of several consumers as one.
+
+    `before` is the last text that every node took: a field that it has and `wanted` has not goes
+    back to Kong's default; other fields that `wanted` does not name are Kong's own.
+    """
+    added = [name for name in wanted if name not in running]
+    removed = [name for name in running if name not in wanted]
+    changes = [
+        *_whole("added", added, wanted),
+        *_whole("removed", removed, running),
+        *_changed(running, wanted, before, tiers),
+    ]
+    return sorted(changes, key=lambda change: (change.entity, change.field or "", change.what))
+
+
+def _whole(what: str, names: Iterable[Name], entities: Mapping[Name, Fields]) -> Iterator[Change]:
+    """Yield entities that come or go; what comes or goes with another is not told."""
+    names = list(names)
+    gone = {(name.kind, name.own) for name in names}
+    for name in names:
+        if not gone.intersection(name.owners):
+            yield Change(what=what, entity=_label(name, entities[name]))
+
+
+def _changed(
+    running: Mapping[Name, Fields],
+    wanted: Mapping[Name, Fields],
+    before: Mapping[Name, Fields],
+    tiers: Mapping[str, str],
+) -> Iterator[Change]:
+    alike: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    for name, fields in wanted.items():
+        if name in running:
+            entity = _tier_label(name, tiers) or _label(name, fields)
+            for change in _fields(running[name], fields, before.get(name, {})):
+                alike[entity, *change].append(name.consumer)
+    for (entity, field, old, new), consumers in alike.items():
+        named = consumers if entity.startswith("tier ") else []
+        yield Change(
+            what="changed", entity=entity, field=field, old=old, new=new, consumers=sorted(named)
+        )
+
+
+def _fields(running: Fields, wanted: Fields, before: Fields) -> Iterator[tuple[str, str, str]]:
+    for field, value in wanted.items():
+        if running.get(field) != value:
+            old, new = flat.shown(field, running.get(field)), flat.shown(field, value)
+            yield field, "(changed)" if old == new else old, "(changed)" if old == new else new
+    for field, value in before.items():
+        if field not in wanted and running.get(field) == value and value is not None:
+            yield field, flat.shown(field, value), DEFAULT
+
+
+def _tier_label(name: Name, tiers: Mapping[str, str]) -> str | None:
+    if name.own != "rate-limiting" or name.consumer not in tiers:
+        return None
+    return f"tier {tiers[name.consumer]}"
+
+
+def _label(name: Name, fields: Fields) -> str:
+    if name.kind == "key":
+        return f"key {shown_part(str(fields.get('key')))}... of consumer {name.consumer}"
+    return name.label
+
+
+def change_lines(changes: Sequence[Change]) -> Iterator[str]:
+    """Yield a line for each change; consumers are counted, and many alike shortened."""
+    told: Counter[tuple[str, str]] = Counter()
+    for change in changes:
+        alike = change.what, change.entity.partition(" ")[0]
+        told[alike] += 1
+        if told[alike] <= LINES:
+            yield f"{SIGNS[change.what]} {change.entity}{_how(change)}{_whom(change.consumers)}"
+    for (what, kind), count in told.items():
+        if count > LINES:
+            yield f"{SIGNS[what]} and {count - LINES:,} more of kind {kind}"
+
+
+def _how(change: Change) -> str:
+    if change.field is None:
+        return ""
+    return f": {change.field.removeprefix('config.')} {change.old} -> {change.new}"
+
+
+def _whom(consumers: Sequence[str]) -> str:
+    if not consumers:
+        return ""
+    count = f"{len(consumers):,} consumer{'' if len(consumers) == 1 else 's'}"
+    more = ", ..." if len(consumers) > NAMED else ""
+    return f" ({count}: {', '.join(consumers[:NAMED])}{more})"

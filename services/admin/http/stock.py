@@ -1,0 +1,168 @@
+"""Stock over HTTP: one product, lists, and the daily file."""
+
+import asyncio
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import IO, Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from litestar import Request, Response, delete, get, post, put
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+
+from services.admin.audit import Actor
+from services.admin.changes import Admin
+from services.admin.pages import LIMIT, Listing, page_of
+from services.admin.refusals import InvalidError
+from services.admin.stock import (
+    StockFilter,
+    get_stock,
+    list_stock,
+    remove_stock,
+    set_stock,
+)
+from services.admin.stock_import import BrokenOffError, Import, ImportOptions, ImportReport
+from services.admin.tokens import Token
+from services.kernel.environments import Environment
+from services.kernel.errors import ErrorCode, PartnerError
+from services.kernel.stock import Item, StockStatus
+
+OperatorRequest = Request[Actor, Token, Any]
+
+STOCK = "/{environment:str}/stock"
+PRODUCT = f"{STOCK}/{{product_id:path}}"
+FILE_MOST = 32 * 1024 * 1024  # bytes; 200,000 lines are 3 to 5 MB
+IN_MEMORY = 1024 * 1024  # bytes of a file that is on its way; more goes to disk
+
+
+class Quantity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a product's stock shall be, in units."""
+
+    quantity: int
+
+
+@get(STOCK, sync_to_thread=True, tags=["stock"])
+def list_products(
+    *,
+    admin: Admin,
+    environment: Environment,
+    search: str | None = None,
+    status: StockStatus | None = None,
+    limit: int = LIMIT,
+    cursor: str | None = None,
+) -> Listing[Item]:
+    """List products by id. `search` is a part of the id, in whatever case."""
+    page = page_of(limit, cursor)
+    with admin.reading() as connection:
+        return list_stock(connection, environment, StockFilter(search=search, status=status), page)
+
+
+@get(PRODUCT, sync_to_thread=True, tags=["stock"])
+def get_product(admin: Admin, request: OperatorRequest, environment: Environment) -> Item:
+    """Return a product's stock."""
+    with admin.reading() as connection:
+        return get_stock(connection, environment, product_of(request))
+
+
+@put(PRODUCT, sync_to_thread=True, tags=["stock"])
+def set_product(
+    admin: Admin, request: OperatorRequest, environment: Environment, data: Quantity
+) -> Response[Item]:
+    """Set a product's stock; 201 when the product is new."""
+    with admin.changing(request.user) as change:
+        item, before = set_stock(change, environment, product_of(request), data.quantity)
+    return Response(item, status_code=201 if before is None else 200)
+
+
+@delete(PRODUCT, sync_to_thread=True, tags=["stock"])
+def remove_product(admin: Admin, request: OperatorRequest, environment: Environment) -> None:
+    """Remove a product: partners find it no more."""
+    with admin.changing(request.user) as change:
+        remove_stock(change, environment, product_of(request))
+
+
+def product_of(request: OperatorRequest) -> str:
+    """Return the path's product id as it was sent: it may hold slashes, encoded or not.
+
+    Litestar takes slashes together and drops the last one. Raises InvalidError.
+    """
+    _, _, given = request.scope["raw_path"].partition(b"?")[0].partition(b"/stock/")
+    try:
+        return unquote_to_bytes(given).decode()
+    except UnicodeDecodeError as exc:
+        msg = "the path's product id is not UTF-8"
+        raise InvalidError(msg) from exc
+
+
+@dataclass
+class TakesCsv(Operation):
+    """The OpenAPI operation of a handler that reads its body itself."""
+
+    def __post_init__(self) -> None:
+        """Describe the body."""
+        text = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        self.request_body = RequestBody(
+            content={"text/csv": OpenAPIMediaType(schema=text)},
+            description="`product_id,quantity` a line, a header or none, in UTF-8",
+            required=True,
+        )
+
+
+@post(
+    f"{STOCK}/import",
+    status_code=200,
+    tags=["stock"],
+    operation_class=TakesCsv,
+    request_max_body_size=FILE_MOST,
+)
+async def import_products(
+    *,
+    admin: Admin,
+    request: OperatorRequest,
+    environment: Environment,
+    add: bool = False,
+    all_or_nothing: bool = False,
+    dry_run: bool = False,
+    file_name: str = "",
+) -> ImportReport:
+    """Take the daily file as it is sent; `file_name` is for the audit log.
+
+    Products that are not there yet are refused unless `add=true`. A line that is refused stops no
+    other, unless `all_or_nothing=true`; `dry_run=true` tells what would change.
+    """
+    _require_csv(request)
+    options = ImportOptions(add=add, all_or_nothing=all_or_nothing, dry_run=dry_run)
+    ending = threading.Event()
+    run = Import(
+        admin, request.user, environment, options, stopping=ending.is_set, sleep=ending.wait
+    )
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as file:
+        async for part in request.stream():
+            file.write(part)
+        file.seek(0)
+        return await _to_the_end(run, file, file_name, ending)
+
+
+async def _to_the_end(
+    run: Import, file: IO[bytes], name: str, ending: threading.Event
+) -> ImportReport:
+    """Run an import in a thread; when the server ends, let it end in order first."""
+    task = asyncio.ensure_future(asyncio.to_thread(run.run, file, name))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        ending.set()
+        await asyncio.wait({task})
+        task.exception()  # how far it came is in the audit log; nobody is there to be told
+        raise
+    except BrokenOffError as exc:
+        raise PartnerError(ErrorCode.SERVICE_UNAVAILABLE, str(exc)) from exc
+
+
+def _require_csv(request: OperatorRequest) -> None:
+    kind, parameters = request.content_type
+    if kind != "text/csv" or parameters.get("charset", "utf-8").lower() != "utf-8":
+        msg = "Send the file with Content-Type: text/csv"
+        raise PartnerError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, msg)

@@ -1,0 +1,55 @@
+"""Admin's service on a database that tests of webhooks share, emptied for each of them."""
+
+from collections.abc import Generator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from services.embedded.postgres import RunningPostgres
+from services.kernel.environments import Environment
+from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
+from tests.conftest import TEMPLATE, Database
+from tests.webhook_rows import WebhookRows, connect_owner
+
+SHARED = "admin_shared"
+
+
+@pytest.fixture(scope="session")
+def shared(postgres: RunningPostgres) -> Database:
+    """A database that lasts for the session."""
+    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+        sql.Identifier(SHARED), sql.Identifier(TEMPLATE)
+    )
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(clone)
+    return Database(SHARED, postgres)
+
+
+@pytest.fixture(scope="session")
+def shared_admin(
+    shared: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[AdminProcess]:
+    """The service on it."""
+    with running_admin(tmp_path_factory.mktemp("admin"), settings_for(shared)) as running:
+        assert running.operator  # its token is made before any test's rows are deleted
+        yield running
+
+
+@pytest.fixture
+def shared_run(shared: Database) -> CommandLine:
+    """The command line on it."""
+    return CommandLine(settings_for(shared))
+
+
+@pytest.fixture
+def shared_rows(shared: Database) -> Generator[WebhookRows]:
+    """Its sandbox, without partners, webhooks, events and what earlier tests left in control."""
+    with connect_owner(shared.owner_url) as owner:
+        for environment in Environment:
+            rows = WebhookRows(owner, environment)
+            rows.run("DELETE FROM {env}.partners")
+            rows.run("DELETE FROM {env}.events")
+        owner.execute("DELETE FROM control.audit")
+        owner.execute("DELETE FROM control.tokens WHERE name <> 'tester'")
+        yield WebhookRows(owner)

@@ -1,0 +1,425 @@
+"""The daily file: what is taken, what is refused, and what others see meanwhile."""
+
+import contextlib
+import hashlib
+import io
+import json
+import random
+import threading
+import time
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.admin.audit import Actor
+from services.admin.changes import Admin
+from services.admin.commands.stock import stock
+from services.admin.settings import AdminSettings
+from services.admin.stock_import import BrokenOffError, Import, ImportOptions, ImportReport
+from services.admin.tokens import Role
+from services.kernel.encryption import SecretBox
+from services.kernel.environments import Environment
+from services.kernel.settings import load_settings
+from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
+from tests.conftest import Database
+from tests.waiting import wait_for
+
+Owner = psycopg.Connection[Any]
+CSV = {"Content-Type": "text/csv"}
+OUTCOMES = ("changed", "unchanged", "added", "refused", "not_reached")
+
+
+@pytest.fixture
+def admin(database: Database, tmp_path: Path) -> Generator[AdminProcess]:
+    with running_admin(tmp_path, settings_for(database)) as running:
+        yield running
+
+
+@pytest.fixture
+def run(database: Database) -> CommandLine:
+    return CommandLine(settings_for(database))
+
+
+@pytest.fixture
+def owner(database: Database) -> Generator[Owner]:
+    with psycopg.connect(database.owner_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def three(owner: Owner) -> None:
+    """Live has A, B and C, 5 of each, and nothing else."""
+    owner.execute("DELETE FROM live.products")
+    owner.execute("INSERT INTO live.products VALUES ('A', 5), ('B', 5), ('C', 5)")
+    owner.execute("DELETE FROM live.stock_changes")
+
+
+def present(owner: Owner) -> dict[str, int]:
+    return dict(owner.execute("SELECT product_id, quantity FROM live.products").fetchall())
+
+
+def changes(owner: Owner) -> list[tuple[Any, ...]]:
+    return owner.execute(
+        "SELECT product_id, old_quantity, new_quantity FROM live.stock_changes ORDER BY id"
+    ).fetchall()
+
+
+def noted(owner: Owner) -> list[dict[str, Any]]:
+    rows = owner.execute(
+        "SELECT after FROM control.audit WHERE action = 'stock.imported' ORDER BY id"
+    )
+    return [row[0] for row in rows]
+
+
+def counts(report: Mapping[str, Any]) -> dict[str, int]:
+    return {name: report[name] for name in OUTCOMES if report[name]}
+
+
+def opened(database: Database, connection: psycopg.Connection[Any]) -> Admin:
+    given_settings = load_settings(AdminSettings, settings_for(database))
+    return Admin(given_settings, SecretBox(given_settings.master_keys), lambda: _lent(connection))
+
+
+class _lent:  # noqa: N801 -- used as a function
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+
+    def __enter__(self) -> psycopg.Connection[Any]:
+        return self.connection
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def imported(
+    database: Database,
+    content: bytes,
+    *,
+    options: ImportOptions | None = None,
+    **more: Any,  # noqa: ANN401 -- of Import
+) -> ImportReport:
+    options = options or ImportOptions()
+    with psycopg.connect(database.url("admin"), autocommit=True) as connection:
+        run = Import(
+            opened(database, connection), Actor("cli:tests"), Environment.LIVE, options, **more
+        )
+        return run.run(io.BytesIO(content), "daily.csv")
+
+
+def lines(rows: Iterable[tuple[str, int]]) -> bytes:
+    return "".join(f"{product_id},{quantity}\n" for product_id, quantity in rows).encode()
+
+
+@pytest.mark.usefixtures("three")
+def test_a_file_is_taken_with_a_reason_for_each_refused_line(
+    admin: AdminProcess, owner: Owner
+) -> None:
+    file = b"product_id,quantity\r\nA,9\r\nB,5\r\n\r\nC,many\r\nD,1\r\nE\r\n"
+    answer = admin.client().post(
+        "/live/stock/import", params={"file_name": "daily.csv"}, content=file, headers=CSV
+    )
+    report = answer.json()
+    assert (answer.status_code, report["written"]) == (200, True)
+    assert (report["read"], report["skipped"]) == (5, 2)
+    assert counts(report) == {"changed": 1, "unchanged": 1, "refused": 3}
+    assert [(each["line"], each["reason"][:30]) for each in report["refused_lines"]] == [
+        (5, "quantity 'many' is not a whole"),
+        (6, "there is no product D in live:"),
+        (7, "1 column: write product_id,qua"),
+    ]
+    assert present(owner) == {"A": 9, "B": 5, "C": 5}
+    assert changes(owner) == [("A", 5, 9)]
+    entry = noted(owner)[0]
+    assert (entry["file"], entry["sha256"]) == ("daily.csv", hashlib.sha256(file).hexdigest())
+    assert counts(entry) == counts(report)
+
+
+@pytest.mark.usefixtures("three")
+def test_unknown_products_are_added_on_demand(owner: Owner, database: Database) -> None:
+    report = imported(database, b"D,1\nA,5\nD,1\n", options=ImportOptions(add=True))
+    assert (report.added, report.unchanged, report.refused) == (1, 2, 0)
+    assert changes(owner) == [("D", None, 1)]
+
+
+@pytest.mark.usefixtures("three")
+def test_a_product_with_two_quantities_keeps_the_one_it_has(
+    owner: Owner, database: Database
+) -> None:
+    report = imported(database, b"A,1\nB,7\nA,2\nB,7\nA,1\n")
+    assert [(each.line, each.reason[:33]) for each in report.refused_lines] == [
+        (1, "A is 1 here and 2 in line 3: nobo"),
+        (3, "A is 2 here and 1 in line 1: nobo"),
+        (5, "A is 1 here and 2 in line 3: nobo"),
+    ]
+    assert (report.changed, report.unchanged) == (1, 1)
+    assert present(owner) == {"A": 5, "B": 7, "C": 5}
+
+
+@pytest.mark.usefixtures("three")
+def test_a_dry_run_tells_the_same_and_writes_nothing(owner: Owner, database: Database) -> None:
+    file = b"A,1\nB,5\nD,1\nC,x\n"
+    for add in (False, True):
+        dry = imported(database, file, options=ImportOptions(add=add, dry_run=True))
+        assert not dry.written
+        assert (present(owner)["A"], noted(owner)) == (5, [])
+        real = imported(database, file, options=ImportOptions(add=add))
+        for name in (*OUTCOMES, "refused_lines", "sha256", "read", "skipped"):
+            assert getattr(dry, name) == getattr(real, name), name
+        owner.execute("UPDATE live.products SET quantity = 5")
+        owner.execute("TRUNCATE control.audit")
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("wrong", [b"C,x\n", b"D,1\n", b"A,2\n"])
+def test_all_or_nothing_writes_nothing_when_a_line_is_refused(
+    run: CommandLine, owner: Owner, tmp_path: Path, wrong: bytes
+) -> None:
+    (tmp_path / "f.csv").write_bytes(b"A,1\nB,6\n" + wrong)
+    result = run(f"stock import {tmp_path}/f.csv --env live --all-or-nothing")
+    assert (result.exit_code, "nothing was written" in result.stderr) == (1, True)
+    assert (changes(owner), noted(owner)) == ([], [])
+    (tmp_path / "f.csv").write_bytes(b"A,1\nB,6\n")
+    assert run(f"stock import {tmp_path}/f.csv --env live --all-or-nothing").exit_code == 0
+    assert present(owner) == {"A": 1, "B": 6, "C": 5}
+
+
+@pytest.mark.usefixtures("three")
+def test_exit_codes_tell_scripts_how_it_went(
+    run: CommandLine, owner: Owner, tmp_path: Path
+) -> None:
+    for content, code in [(b"A,1\n", 0), (b"A,2\nB,x\n", 3), (b"B,x\n", 1), (b"", 1)]:
+        (tmp_path / "f.csv").write_bytes(content)
+        assert run(f"stock import {tmp_path}/f.csv --env live").exit_code == code, content
+    assert run("stock import no-such-file --env live").exit_code == 2
+    assert present(owner)["A"] == 2
+
+
+@pytest.mark.usefixtures("three")
+def test_standard_input_is_a_file_too(run: CommandLine, owner: Owner) -> None:
+    result = CliRunner().invoke(
+        stock,
+        ["import", "-", "--env", "live", "--json"],
+        b"A,1\nB,x\n",
+        obj=lambda: run.environment,
+    )
+    assert result.exit_code == 3
+    assert counts(json.loads(result.stdout)) == {"changed": 1, "refused": 1}
+    assert noted(owner)[0]["file"] == "-"
+
+
+UNREADABLE: list[tuple[bytes, dict[str, str], int, str]] = [
+    (b"", CSV, 400, "the file is empty"),
+    (b"PK\x03\x04", CSV, 400, "a spreadsheet"),
+    (b"A,1", {"Content-Type": "application/json"}, 415, "Content-Type: text/csv"),
+    (b"A,1", {"Content-Type": "text/csv; charset=latin-1"}, 415, "Content-Type: text/csv"),
+    (b"A,1\n" * (9 * 1024 * 1024), CSV, 413, "too large"),
+]
+
+
+def test_a_body_that_cannot_be_read_is_refused_as_a_whole(
+    admin: AdminProcess, owner: Owner
+) -> None:
+    client = admin.client()
+    for content, headers, status, words in UNREADABLE:
+        answer = client.post("/live/stock/import", content=content, headers=headers)
+        assert (answer.status_code, words in answer.json()["message"]) == (status, True)
+    viewer = admin.client(admin.token("eye", Role.VIEWER))
+    refused = viewer.post("/live/stock/import?dry_run=true", content=b"A,1", headers=CSV)
+    assert refused.status_code == 403
+    assert noted(owner) == []
+
+
+@pytest.mark.slow
+def test_a_service_that_ends_lets_an_import_end_in_order(admin: AdminProcess, owner: Owner) -> None:
+    """It would take 15 s; the service drains for 8 s, then the import notes how far it came."""
+    content = lines((f"NEW-{number:05}", 9_999) for number in range(60_000))
+    answers: list[object] = []
+
+    def post() -> None:
+        with contextlib.suppress(httpx.TransportError):
+            answer = admin.client(timeout=30).post(
+                "/live/stock/import?add=true", content=content, headers=CSV
+            )
+            answers.append(answer.status_code)
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    wait_for(lambda: changes_to(owner, 9_999) > 0, "the import has begun")
+    admin.running.process.terminate()
+    thread.join(timeout=30)
+    wait_for(lambda: len(noted(owner)) == 1, "the import is in the audit log")
+    [entry] = noted(owner)
+    assert entry["broken_off"] == "the program is ending"
+    assert entry["added"] + entry["not_reached"] == 60_000
+    assert len(present(owner)) == 5_000 + entry["added"]
+
+
+def test_a_report_names_the_first_thousand_refused_lines(database: Database) -> None:
+    report = imported(database, lines((f"NONE-{number % 7}{number}", 1) for number in range(2500)))
+    assert (report.refused, report.refused_lines_left_out) == (2500, 1500)
+    assert [each.line for each in report.refused_lines] == list(range(1, 1001))
+
+
+PIECES = st.sampled_from(["A", "B", "D", ",", ",", ",1", ",2", "\n", "\n", '"', " ", "x"])
+
+
+@given(content=st.lists(PIECES, min_size=1).map("".join), add=st.booleans())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@pytest.mark.usefixtures("three")
+def test_every_line_is_accounted_for(database: Database, content: str, add: bool) -> None:
+    options = ImportOptions(add=add, rate=1_000_000)
+    report = imported(database, content.encode(), options=options)
+    taken = report.changed + report.unchanged + report.added
+    assert report.read == taken + report.refused
+    assert report.read + report.skipped == len(content.removesuffix("\n").split("\n"))
+    assert len(report.refused_lines) == report.refused
+    again = imported(database, content.encode(), options=options)
+    assert (again.changed, again.added, again.unchanged) == (0, 0, taken)
+
+
+def test_two_imports_at_the_same_time_both_end_and_one_of_them_won_each_product(
+    database: Database, owner: Owner
+) -> None:
+    ids = sorted(present(owner))[:3_000]
+    ids += [f"NEW-{number}" for number in range(500)]
+    options = ImportOptions(add=True, rate=1_000_000)
+    reports: list[ImportReport] = []
+
+    def take(quantity: int) -> None:
+        shuffled = random.Random(quantity).sample(ids, len(ids))
+        content = lines((product_id, quantity) for product_id in shuffled)
+        reports.append(imported(database, content, options=options))
+
+    threads = [threading.Thread(target=take, args=[quantity]) for quantity in (7_001, 7_002, 7_003)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert len(reports) == 3
+    assert {report.refused for report in reports} == {0}
+    assert sum(report.added for report in reports) == 500
+    now = present(owner)
+    assert {now[product_id] for product_id in ids} <= {7_001, 7_002, 7_003}
+    told = owner.execute(
+        "SELECT count(*) FROM live.stock_changes WHERE new_quantity BETWEEN 7001 AND 7003"
+    ).fetchall()
+    assert told == [(sum(report.changed + report.added for report in reports),)]
+
+
+def test_writers_of_the_same_products_are_neither_stopped_nor_undone(
+    database: Database, owner: Owner
+) -> None:
+    """A writer sets, removes and adds products of the file; each of its changes is in the feed."""
+    ids = sorted(present(owner))[:2_000]
+    ended = threading.Event()
+    written: list[float] = []
+
+    def write() -> None:
+        chance = random.Random(1)
+        with psycopg.connect(database.url("live_stock"), autocommit=True) as writer:
+            while not ended.is_set():
+                product_id = chance.choice(ids)
+                began = time.monotonic()
+                writer.execute("DELETE FROM live.products WHERE product_id = %s", [product_id])
+                writer.execute(
+                    "INSERT INTO live.products VALUES (%s, 1) ON CONFLICT (product_id)"
+                    " DO UPDATE SET quantity = 1", [product_id],
+                )  # fmt: skip
+                written.append(time.monotonic() - began)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for quantity in (8_001, 8_002, 8_003):
+            report = imported(
+                database,
+                lines((product_id, quantity) for product_id in ids),
+                options=ImportOptions(add=quantity != 8_001, rate=20_000),
+            )
+            assert report.read == report.changed + report.unchanged + report.added + report.refused
+    finally:
+        ended.set()
+        thread.join(timeout=20)
+    assert written
+    assert max(written) < 2.0
+    last = owner.execute(
+        "SELECT DISTINCT ON (product_id) product_id, new_quantity FROM live.stock_changes"
+        " WHERE product_id = ANY(%s) ORDER BY product_id, version DESC", [ids],
+    ).fetchall()  # fmt: skip
+    now = present(owner)
+    assert dict(last) == {product_id: now[product_id] for product_id in ids}
+
+
+def test_a_run_that_breaks_off_says_how_far_it_came_and_can_be_run_again(
+    database: Database, owner: Owner
+) -> None:
+    ids = sorted(present(owner))[:1_200]
+    content = lines((product_id, 9_000) for product_id in ids)
+    batches = iter([False, True])
+    with pytest.raises(BrokenOffError, match="700 not reached") as told:
+        imported(database, content, stopping=lambda: next(batches))
+    assert told.value.report.changed == 500
+    entry = noted(owner)[0]
+    assert (entry["broken_off"], counts(entry)) == (
+        "the program is ending",
+        {"changed": 500, "not_reached": 700},
+    )
+    again = imported(database, content)
+    assert (again.changed, again.unchanged) == (700, 500)
+
+
+def test_a_connection_that_dies_is_told_with_how_far_it_came(
+    run: CommandLine, database: Database, owner: Owner, tmp_path: Path
+) -> None:
+    ids = sorted(present(owner))[:2_000]
+    (tmp_path / "f.csv").write_bytes(lines((product_id, 9_000) for product_id in ids))
+    kill = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE usename = 'admin' AND datname = current_database()"
+    )
+
+    def kill_once_begun() -> None:
+        while not changes_to(owner, 9_000):
+            time.sleep(0.002)
+        owner.execute(kill)
+
+    killer = threading.Thread(target=kill_once_begun, daemon=True)
+    killer.start()
+    result = run(f"stock import {tmp_path}/f.csv --env live --rate 1000")
+    killer.join(timeout=10)
+    assert result.exit_code == 4, result.output
+    assert "broken off" in result.stderr
+    assert "The audit log does not have this run" in result.stderr
+    again = run.json(f"stock import {tmp_path}/f.csv --env live")
+    assert again["changed"] + again["unchanged"] == 2_000
+    assert again["unchanged"] >= 500
+
+
+def changes_to(owner: Owner, quantity: int) -> int:
+    rows = owner.execute(
+        "SELECT count(*) FROM live.stock_changes WHERE new_quantity = %s", [quantity]
+    ).fetchall()
+    return int(rows[0][0])
+
+
+def test_changes_are_spread_over_time_so_that_others_do_not_wait_behind_them(
+    database: Database, owner: Owner
+) -> None:
+    ids = sorted(present(owner))[:1_500]
+    content = lines((product_id, 9_000) for product_id in ids)
+    slept: list[float] = []
+    imported(database, content, options=ImportOptions(rate=100), sleep=slept.append)
+    assert len(slept) == 3
+    assert all(4.0 < seconds <= 5.0 for seconds in slept)
+    slept.clear()
+    imported(database, content, options=ImportOptions(rate=100), sleep=slept.append)
+    assert slept == [0.0, 0.0, 0.0]

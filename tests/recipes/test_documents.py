@@ -1,0 +1,43 @@
+"""The recipes of docs/, typed as they stand on a fresh local stack."""
+
+import os
+import shutil
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import REPOSITORY, LocalStack
+from tests.recipes.console import commands_of, run, told
+
+DOCUMENTS = {"operations.md": 25, "gateway.md": 10}  # with the least number of commands
+WITHIN = 150.0  # seconds for all commands of a document
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Generator[LocalStack]:
+    running = LocalStack(tmp_path / "state")
+    shutil.copytree(REPOSITORY / "gateway", tmp_path / "work" / "gateway")
+    running.started("--policy", str(tmp_path / "work" / "gateway" / "kong.yml"))
+    yield running
+    running.end()
+
+
+@pytest.mark.recipes
+@pytest.mark.timeout(WITHIN + 60)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_what_a_document_says_is_what_happens(stack: LocalStack, name: str) -> None:
+    document = REPOSITORY / "docs" / name
+    commands = commands_of(document)
+    assert len(commands) >= DOCUMENTS[name]
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    known = {
+        "PATH": programs,
+        "PARTNERAPI_STATE_DIR": str(stack.state_dir),
+        "GATEWAY": f"http://127.0.0.1:{stack.base}",
+        "ADMIN": f"http://127.0.0.1:{stack.base + 100}",
+        "NO_PROXY": "*",
+    }
+    run(commands, stack.state_dir.parent / "work", known, WITHIN)
+    assert not any(command.fault for command in commands), told(commands, document)
