@@ -9,7 +9,7 @@ import structlog
 
 from services.admin.changes import Admin
 from services.admin.gateway.publish import NodeReport, NodeState
-from services.admin.gateway.render import PolicyError
+from services.admin.gateway.publisher import Published
 from services.admin.keys import Key
 from services.admin.partners import Partner
 
@@ -52,15 +52,17 @@ class ChangedKey(msgspec.Struct, frozen=True):
     gateway: list[NodeReport] | None
 
 
-def publish_after(admin: Admin) -> list[NodeReport]:
+def publish_after(admin: Admin) -> Published:
     """Publish; return what each node runs, with words for what it does not. Raises nothing."""
     try:
-        return admin.publish()
-    except PolicyError as exc:
-        return _reports(admin, str(exc))
+        published = admin.publish()
     except Exception as exc:
         log.exception("gateway.publish_failed")
-        return _reports(admin, str(exc) or type(exc).__name__)
+        return Published(nodes=_reports(admin, str(exc) or type(exc).__name__))
+    if published.nothing_sent:
+        words = published.policy_error or "there is nothing to send"
+        return msgspec.structs.replace(published, nodes=_reports(admin, words))
+    return published
 
 
 def _reports(admin: Admin, words: str) -> list[NodeReport]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -12,9 +11,9 @@ from services.admin import audit
 from services.admin.audit import Actor
 from services.admin.gateway.check.checking import require_sound
 from services.admin.gateway.consumers import read_consumers
-from services.admin.gateway.publish import NodeReport
+from services.admin.gateway.desired import read_policy
 from services.admin.gateway.publisher import Published, publish_change
-from services.admin.gateway.render import PolicyError, parse_policy, render, tiers_of
+from services.admin.gateway.render import parse_policy, render, tiers_of
 from services.admin.settings import AdminSettings
 from services.kernel.encryption import SecretBox
 
@@ -55,21 +54,14 @@ class Admin:
         with self._connect() as connection, connection.transaction():
             yield Change(connection, actor, self.box)
 
-    def publish(self) -> list[NodeReport]:
-        """Have every node run the configuration of now; say what each does. Raises PolicyError."""
-        published = self.publish_now()
-        if published.nothing_sent:
-            raise PolicyError(published.policy_error)
-        return published.nodes
-
-    def publish_now(self) -> Published:
+    def publish(self) -> Published:
         """Have every node run the configuration of now; say what came of it."""
         with self._connect() as connection:
             return publish_change(connection, self.settings, self.box)
 
     def render(self) -> str:
         """Return the text for the gateway, with keys in plain text. Raises PolicyError."""
-        policy = read_policy(self.settings)
+        policy = read_policy(self.settings.gateway_policy)
         require_sound(policy, self.settings.gateway_policy)
         with self._connect() as connection:
             consumers = read_consumers(connection, self.box)
@@ -77,17 +69,4 @@ class Admin:
 
     def tiers(self) -> Collection[str]:
         """Return the names of kong.yml's tiers. Raises PolicyError."""
-        return tiers_of(parse_policy(read_policy(self.settings))).keys()
-
-
-def read_policy(settings: AdminSettings) -> str:
-    """Return the text of kong.yml. Raises PolicyError."""
-    path = Path(settings.gateway_policy)
-    try:
-        return path.read_text("utf-8")
-    except OSError as exc:
-        msg = f"GATEWAY_POLICY: {path} can't be read: {exc.strerror}"
-        raise PolicyError(msg) from exc
-    except UnicodeDecodeError as exc:
-        msg = f"GATEWAY_POLICY: {path} is not UTF-8"
-        raise PolicyError(msg) from exc
+        return tiers_of(parse_policy(read_policy(self.settings.gateway_policy))).keys()

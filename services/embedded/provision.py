@@ -98,7 +98,7 @@ def _ensure_key(change: Change, partner: str, environment: Environment, known: s
 def publish(admin: Mapping[str, str]) -> None:
     """Send the policy with the partners of now to the gateway. Raises StackError."""
     with _in_words(), _open(admin) as opened:
-        published = opened.publish_now()
+        published = opened.publish()
         if published.policy_error is not None:
             raise StackError(published.policy_error)
         for report in published.nodes:

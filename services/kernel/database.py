@@ -50,7 +50,7 @@ def _options(name: str, size: int, statement_timeout_ms: int) -> dict[str, Any]:
         "kwargs": {
             "autocommit": True,
             "application_name": name,  # not among the options, where a space would end it
-            "options": f"-c statement_timeout={statement_timeout_ms}",
+            "options": f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC",
             "connect_timeout": 2,
             **KEEPALIVE,
         },

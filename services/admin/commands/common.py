@@ -6,7 +6,6 @@ node does not run it yet, an import had lines that were refused); 4 PostgreSQL c
 
 import getpass
 import sys
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,7 +17,7 @@ import psycopg
 
 from services.admin.audit import Actor
 from services.admin.changes import Admin
-from services.admin.gateway.publish import NodeReport
+from services.admin.gateway.publisher import Published
 from services.admin.gateway.render import PolicyError
 from services.admin.pages import LIMIT, Listing
 from services.admin.refusals import RefusedError
@@ -72,7 +71,10 @@ def admin(find_environment: FindEnvironment) -> Generator[Admin]:
         settings = load_settings(AdminSettings, find_environment())
         box = SecretBox(settings.master_keys)
         with psycopg.connect(
-            settings.admin_database_url, autocommit=True, connect_timeout=5
+            settings.admin_database_url,
+            autocommit=True,
+            connect_timeout=5,
+            options="-c timezone=UTC",  # as people are told times
         ) as connection:
             yield Admin(settings, box, lambda: _lent(connection))
     except EXPECTED as exc:
@@ -94,27 +96,15 @@ def this_actor() -> Actor:
     return Actor(f"cli:{getpass.getuser()}")
 
 
-def publish_and_tell(opened: Admin, *, wanted: bool = True) -> None:
-    """Publish and tell how it went, on standard error: the output proper is the command's."""
-    if not wanted:
-        click.echo("Not published: run `partnerapi gateway publish`.", err=True)
-        return
-    began = time.monotonic()
-    reports = opened.publish()
-    tell(reports, time.monotonic() - began)
-    if not reports or any(report.error for report in reports):
-        sys.exit(IN_PART)
-
-
-def tell(reports: list[NodeReport], seconds: float) -> None:
-    """Tell what each node runs."""
-    if not reports:
+def tell(published: Published, seconds: float) -> None:
+    """Tell on standard error what came of a publish: the output proper is the command's."""
+    if not published.nodes:
         click.echo("Not published: KONG_ADMIN_URLS names no node.", err=True)
-    for report in reports:
-        if report.error:
-            click.echo(f"{report.url}  FAILED  {report.error}", err=True)
-        else:
-            click.echo(f"{report.url}  runs {report.hash}  ({seconds:.2f} s)", err=True)
+    for node in published.nodes:
+        runs = f"runs {node.hash}  ({seconds:.2f} s)"
+        click.echo(f"{node.url}  {f'{node.state}: {node.error}' if node.error else runs}", err=True)
+    for line in published.notes():
+        click.echo(line, err=True)
 
 
 def show_json(value: object) -> None:

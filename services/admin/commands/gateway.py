@@ -10,9 +10,9 @@ from services.admin.commands.common import (
     admin,
     environment_option,
 )
+from services.admin.commands.nodes import diff, publish, status
 from services.admin.gateway.callers import Caller, find_caller
 from services.admin.gateway.check.command import DEFAULT, check
-from services.admin.gateway.commands import diff, publish, status
 from services.admin.gateway.explain import Request, as_text, explain
 from services.admin.gateway.publish import text_hash
 from services.admin.gateway.render import PolicyError, mask

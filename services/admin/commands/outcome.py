@@ -18,9 +18,9 @@ def publish(opened: Admin, *, wanted: bool | None) -> list[NodeReport] | None:
     """
     if wanted:
         began = time.monotonic()
-        reports = publish_after(opened)
-        tell(reports, time.monotonic() - began)
-        return reports
+        published = publish_after(opened)
+        tell(published, time.monotonic() - began)
+        return published.nodes
     if wanted is False:
         click.echo("Not published: run `partnerapi gateway publish`.", err=True)
     return None

@@ -49,6 +49,14 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         """Whether every node runs kong.yml with the partners and keys of now."""
         return self.policy_error is None and all(node.error is None for node in self.nodes)
 
+    def notes(self) -> list[str]:
+        """Return lines for people about what they may not expect."""
+        lines = [] if self.note is None else [f"Note: {self.note}"]
+        if self.policy_error is not None:
+            sent = "nothing" if self.nothing_sent else "the last good one with the keys of now"
+            lines += [f"kong.yml was not sent, but {sent}:", self.policy_error]
+        return lines
+
 
 def publish_change(
     connection: Connection[TupleRow],
@@ -133,7 +141,10 @@ def _is_done(connection: Connection[TupleRow], nodes: Sequence[str], wish: _Wish
     if not is_mine and publisher.seen_at < wish.asked_at + LOOKED_AGAIN:
         return False  # it may not have read the file since it was changed
     rows = store.read_nodes(connection, nodes)
-    return all(node in rows and _has_tried(rows[node], publisher, wish) for node in nodes)
+    is_settled = publisher.seen_at > wish.asked_at + LOOKED_AGAIN
+    return all(
+        _has_tried(rows[node], publisher, wish) if node in rows else is_settled for node in nodes
+    )
 
 
 def _has_tried(row: NodeRow, publisher: Publisher, wish: _Wish) -> bool:

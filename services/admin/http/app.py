@@ -6,12 +6,13 @@ from pathlib import Path
 import swagger_ui_bundle
 from litestar import Router
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
-from litestar.openapi import OpenAPIConfig
+from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
-from litestar.types import ASGIApp, ControllerRouterHandler
+from litestar.types import ASGIApp
 
 from services.admin.changes import Admin
 from services.admin.http.access import BearerAuthentication, refuse_unknown_parameters, token_finder
@@ -19,18 +20,13 @@ from services.admin.http.audit import list_audit
 from services.admin.http.deliveries import DELIVERIES
 from services.admin.http.endpoints import ENDPOINTS
 from services.admin.http.failures import exception_handlers
-from services.admin.http.gateway import publish_gateway, show_gateway
+from services.admin.http.gateway import GATEWAY
 from services.admin.http.keys import KEYS
 from services.admin.http.partners import PARTNERS
-from services.admin.http.stock import (
-    get_product,
-    import_products,
-    list_products,
-    remove_product,
-    set_product,
-)
-from services.admin.http.tokens import end_token, list_all_tokens, make_token
+from services.admin.http.stock import STOCK_HANDLERS
+from services.admin.http.tokens import TOKENS
 from services.kernel.availability import Availability
+from services.kernel.errors import Envelope
 from services.kernel.web.assembly import Lifespan, make_app
 from services.kernel.web.health import Dependency
 
@@ -38,23 +34,30 @@ ROOT = "/admin/v1"
 DOCS = f"{ROOT}/docs"
 ASSETS = f"{DOCS}/assets"
 
-HANDLERS: Sequence[ControllerRouterHandler] = (
-    show_gateway,
-    publish_gateway,
-    list_audit,
-    list_all_tokens,
-    make_token,
-    end_token,
-    list_products,
-    get_product,
-    set_product,
-    remove_product,
-    import_products,
+HANDLERS: Sequence[HTTPRouteHandler] = (
     *PARTNERS,
     *KEYS,
     *ENDPOINTS,
     *DELIVERIES,
+    *STOCK_HANDLERS,
+    *GATEWAY,
+    *TOKENS,
+    list_audit,
 )
+
+
+# What any of them may answer, for the OpenAPI document; all in one shape (A5).
+ERRORS = {
+    status: ResponseSpec(Envelope, generate_examples=False, description=description)
+    for status, description in (
+        (400, "A field is wrong; the message names it and how to mend it"),
+        (401, "No token, or one that does not work"),
+        (403, "The token's role is viewer"),
+        (404, "There is no such thing"),
+        (409, "It is not in a state in which this can be done"),
+        (503, "PostgreSQL is away; try again"),
+    )
+}
 
 
 def make_admin_app(
@@ -65,6 +68,8 @@ def make_admin_app(
     lifespan: Lifespan,
 ) -> ASGIApp:
     """Return the app that operations and their tools call."""
+    for handler in HANDLERS:
+        handler.responses = {**ERRORS, **(handler.responses or {})}
     routes = Router(
         ROOT,
         route_handlers=HANDLERS,

@@ -1,6 +1,9 @@
 """The gateway over HTTP: what its nodes run, and a publish now."""
 
+from collections.abc import Sequence
+
 from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
 
 from services.admin.changes import Admin
 from services.admin.gateway.publisher import Published
@@ -20,4 +23,7 @@ def publish_gateway(admin: Admin) -> Published:
 
     It happens by itself within a second of a change; this waits until it has.
     """
-    return admin.publish_now()
+    return admin.publish()
+
+
+GATEWAY: Sequence[HTTPRouteHandler] = (show_gateway, publish_gateway)

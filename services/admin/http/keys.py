@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get, patch, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
-from litestar.types import ControllerRouterHandler
 
 from services.admin.after_change import ChangedKey, MadeKey, RotatedKey, publish_after
 from services.admin.api_keys import SHOWN_LENGTH
@@ -79,7 +79,7 @@ def make_key(admin: Admin, request: OperatorRequest, name: str, data: WantedKey)
     """Make a key for a partner; its plain text is shown this once."""
     with admin.changing(request.user) as change:
         made = create_key(change, name, data.environment, data.expires_at)
-    return MadeKey(made.key, made.secret, publish_after(admin))
+    return MadeKey(made.key, made.secret, publish_after(admin).nodes)
 
 
 @get(ONE, sync_to_thread=True, tags=["keys"])
@@ -100,7 +100,7 @@ def rotate_one_key(
         made, replaced = rotate_key(
             change, _name(key), overlap=overlap, expires_at=wanted.expires_at
         )
-    return RotatedKey(made.key, made.secret, publish_after(admin), replaced=replaced)
+    return RotatedKey(made.key, made.secret, publish_after(admin).nodes, replaced=replaced)
 
 
 @patch(ONE, sync_to_thread=True, tags=["keys"])
@@ -108,7 +108,7 @@ def patch_key(admin: Admin, request: OperatorRequest, key: str, data: WantedExpi
     """Have a key work until a time to come, or without end."""
     with admin.changing(request.user) as change:
         changed = set_expiry(change, _name(key), data.expires_at)
-    return ChangedKey(changed, publish_after(admin))
+    return ChangedKey(changed, publish_after(admin).nodes)
 
 
 @post(f"{ONE}/revoke", status_code=200, sync_to_thread=True, tags=["keys"])
@@ -116,7 +116,7 @@ def revoke_one_key(admin: Admin, request: OperatorRequest, key: str) -> ChangedK
     """End a key for good."""
     with admin.changing(request.user) as change:
         revoked = revoke_key(change, _name(key))
-    return ChangedKey(revoked, publish_after(admin))
+    return ChangedKey(revoked, publish_after(admin).nodes)
 
 
 def _name(key: str) -> str:
@@ -127,7 +127,7 @@ def _name(key: str) -> str:
     return key
 
 
-KEYS: Sequence[ControllerRouterHandler] = (
+KEYS: Sequence[HTTPRouteHandler] = (
     list_all_keys,
     make_key,
     get_key,

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, delete, get, patch, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
-from litestar.types import ControllerRouterHandler
 
 from services.admin.after_change import ChangedPartner, publish_after
 from services.admin.audit import Actor
@@ -105,7 +105,7 @@ def patch_partner(
     tiers = () if data.tier is None else admin.tiers()
     with admin.changing(request.user) as change:
         partner = change_partner(change, name, tier=data.tier, contact=data.contact, tiers=tiers)
-    return ChangedPartner(partner, None if data.tier is None else publish_after(admin))
+    return ChangedPartner(partner, None if data.tier is None else publish_after(admin).nodes)
 
 
 @post(f"{ONE}/suspend", status_code=200, sync_to_thread=True, tags=["partners"])
@@ -115,7 +115,7 @@ def suspend_one_partner(
     """Have every request of a partner refused with 403 PARTNER_SUSPENDED."""
     with admin.changing(request.user) as change:
         partner = suspend_partner(change, name, data.reason)
-    return ChangedPartner(partner, publish_after(admin))
+    return ChangedPartner(partner, publish_after(admin).nodes)
 
 
 @post(f"{ONE}/resume", status_code=200, sync_to_thread=True, tags=["partners"])
@@ -125,7 +125,7 @@ def resume_one_partner(
     """Let a suspended partner call again, with the keys that it had."""
     with admin.changing(request.user) as change:
         partner = resume_partner(change, name, data.reason if data else None)
-    return ChangedPartner(partner, publish_after(admin))
+    return ChangedPartner(partner, publish_after(admin).nodes)
 
 
 @delete(ONE, status_code=200, sync_to_thread=True, tags=["partners"])
@@ -133,10 +133,10 @@ def remove_partner(admin: Admin, request: OperatorRequest, name: str) -> Changed
     """Delete a partner with its keys, endpoints and deliveries in both environments."""
     with admin.changing(request.user) as change:
         partner = delete_partner(change, name)
-    return ChangedPartner(partner, publish_after(admin))
+    return ChangedPartner(partner, publish_after(admin).nodes)
 
 
-PARTNERS: Sequence[ControllerRouterHandler] = (
+PARTNERS: Sequence[HTTPRouteHandler] = (
     list_all_partners,
     add_partner,
     get_partner,

@@ -3,12 +3,14 @@
 import asyncio
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import Request, Response, delete, get, post, put
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
@@ -166,3 +168,12 @@ def _require_csv(request: OperatorRequest) -> None:
     if kind != "text/csv" or parameters.get("charset", "utf-8").lower() != "utf-8":
         msg = "Send the file with Content-Type: text/csv"
         raise PartnerError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, msg)
+
+
+STOCK_HANDLERS: Sequence[HTTPRouteHandler] = (
+    list_products,
+    get_product,
+    set_product,
+    remove_product,
+    import_products,
+)

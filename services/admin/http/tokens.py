@@ -1,9 +1,11 @@
 """Tokens over HTTP; a token's plain text is in the one answer that makes it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from litestar import Request, delete, get, post
+from litestar.handlers import HTTPRouteHandler
 
 from services.admin.audit import Actor
 from services.admin.changes import Admin
@@ -46,3 +48,6 @@ def end_token(admin: Admin, request: OperatorRequest, name: str) -> None:
     """Make a token invalid, from its next request on."""
     with admin.changing(request.user) as change:
         revoke_token(change, name)
+
+
+TOKENS: Sequence[HTTPRouteHandler] = (list_all_tokens, make_token, end_token)

@@ -33,7 +33,7 @@ def test_a_node_that_is_away_is_named_and_the_exit_code_says_so(run: CommandLine
     result = run("keys create techmart --env live")
     assert result.exit_code == 3
     assert is_well_formed(result.stdout.strip())  # made all the same, and shown
-    assert f"{run.environment['KONG_ADMIN_URLS']}  FAILED  no answer" in result.stderr
+    assert f"{run.environment['KONG_ADMIN_URLS']}  away: no answer" in result.stderr
 
 
 def test_publishing_without_a_node_is_told_not_taken_for_success(run: CommandLine) -> None:

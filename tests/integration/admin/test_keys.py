@@ -469,7 +469,7 @@ def test_a_node_that_is_away_is_exit_code_3_and_the_key_is_shown_all_the_same(
     run("partners create techmart --tier premium --contact a@b.example")
     result = run("keys create techmart --env live")
     assert (result.exit_code, is_well_formed(result.stdout.strip())) == (3, True)
-    assert f"{node}  FAILED" in result.stderr
+    assert f"{node}  away: no answer" in result.stderr
     result = run("keys create techmart --env live --json")
     assert result.exit_code == 3
     assert f'"url":"{node}"' in result.stdout

@@ -105,7 +105,7 @@ def test_publishing_sends_what_is_rendered_now(settings: AdminSettings) -> None:
     ):
         partner(admin)
         key(admin)
-        (report,) = admin.publish()
+        (report,) = admin.publish().nodes
         assert report.hash == text_hash(admin.render())
 
 
@@ -113,7 +113,7 @@ def test_what_goes_wrong_after_a_change_is_a_report_and_no_error(settings: Admin
     node = "http://127.0.0.1:1"
     told = msgspec.structs.replace(settings, kong_admin_urls=node, gateway_policy="no-such.yml")
     with opened(told) as admin:
-        (report,) = publish_after(admin)
+        (report,) = publish_after(admin).nodes
     assert (report.url, "no-such.yml" in (report.error or "")) == (node, True)
 
     @contextlib.contextmanager
@@ -123,7 +123,7 @@ def test_what_goes_wrong_after_a_change_is_a_report_and_no_error(settings: Admin
         yield
 
     admin = Admin(told, SecretBox(settings.master_keys), broken)
-    (report,) = publish_after(admin)
+    (report,) = publish_after(admin).nodes
     assert report.error == "not published yet: the database went away"
 
 

@@ -7,8 +7,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from services.admin.commands.nodes import diff, publish, status
 from services.admin.gateway import store
-from services.admin.gateway.commands import diff, publish, status
 from services.admin.settings import AdminSettings
 from services.embedded.children import free_port
 from tests.integration.admin.gateway.conftest import Gateway, Reconcile
@@ -43,7 +43,7 @@ def test_diff_tells_what_publish_then_does(
     assert f"{nodes[0].url}, {nodes[1].url}  runs 000" in first.stdout
     assert run(publish, settings).exit_code == 0
     assert run(diff, settings).exit_code == 0
-    assert run(diff, settings).output == ""
+    assert run(diff, settings).output == "nothing would change\n"
     policy = gateway.policy_file.read_text("utf-8")
     gateway.write_policy(policy.replace("minute: 300", "minute: 600"))
     second = run(diff, settings)

@@ -121,7 +121,7 @@ def test_a_command_waits_for_a_changed_file_too(
         for minute in (301, 302):
             gateway.write_policy(policy.replace("minute: 300", f"minute: {minute}"))
             assert publish(gateway, settings).is_complete
-            assert f'"minute": {minute}' in (stub.text or "")
+            assert f'"minute":{minute}' in (stub.text or "")
 
 
 def test_a_command_tells_what_the_service_sees(

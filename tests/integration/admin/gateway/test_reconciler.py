@@ -22,7 +22,7 @@ BROKEN = "services: [\n"
 
 def of_new_policy(text: str) -> bool:
     """Say whether a rendered text has the limit of `changed`."""
-    return '"minute": 301' in text
+    return '"minute":301' in text
 
 
 def changed(policy: str) -> str:

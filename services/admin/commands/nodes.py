@@ -1,6 +1,7 @@
-"""Commands: `partnerapi gateway publish`, `status` and `diff`."""
+"""The gateway's nodes on the command line: `partnerapi gateway publish`, `status` and `diff`."""
 
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -13,9 +14,10 @@ from services.admin.commands.common import (
     json_option,
     show_json,
     show_table,
+    tell,
 )
 from services.admin.gateway.diff import Diff, change_lines, diff_nodes
-from services.admin.gateway.publisher import Published, publish_change
+from services.admin.gateway.publisher import publish_change
 from services.admin.gateway.render import PolicyError
 from services.admin.gateway.status import GatewayStatus, NodeStatus, ask_nodes, read_status
 
@@ -43,30 +45,16 @@ def publish(find_environment: FindEnvironment, *, as_json: bool) -> None:
     A broken kong.yml is not sent; changes of partners and keys are, with the last good one.
     """
     with admin(find_environment) as opened, opened.reading() as connection:
+        began = time.monotonic()
         published = publish_change(connection, opened.settings, opened.box)
     if as_json:
         show_json(published)
     else:
-        tell_published(published)
+        tell(published, time.monotonic() - began)
     if published.policy_error is not None:
         sys.exit(NOT_DONE)
     if not published.nodes or not published.is_complete:
         sys.exit(IN_PART)
-
-
-def tell_published(published: Published) -> None:
-    """Tell people what came of a publish, on standard error."""
-    for node in published.nodes:
-        runs = f"runs {node.hash}" if node.error is None else f"{node.state}: {node.error}"
-        click.echo(f"{node.url}  {runs}", err=True)
-    if published.note is not None:
-        click.echo(f"Note: {published.note}", err=True)
-    if published.policy_error is not None:
-        sent = "nothing" if published.nothing_sent else "the last good one with the keys of now"
-        click.echo(f"kong.yml was not sent, but {sent}:", err=True)
-        click.echo(published.policy_error, err=True)
-    if not published.nodes:
-        click.echo(f"Not published: {NO_NODE}.", err=True)
 
 
 @click.command(
@@ -150,6 +138,8 @@ def diff(find_environment: FindEnvironment, file: Path | None, *, as_json: bool)
 def _tell_diff(found: Diff, nodes: list[str]) -> None:
     if not nodes:
         click.echo(NO_NODE, err=True)
+    elif found.is_none:
+        click.echo("nothing would change", err=True)
     for group in found.groups:
         names = ", ".join(group.nodes)
         if group.error is not None:
