@@ -17,6 +17,7 @@ from services.embedded.state import Phase, StackRecord, StateFolder, is_alive
 POLL = 0.02  # seconds
 UP_WITHIN = 90.0  # seconds; every step of a start has a limit of its own below this
 DOWN_WITHIN = 45.0  # seconds; three stages of children, 10 s each at most
+GAVE_UP = "Gave up: "  # before its reason, in its log
 LOG = "supervisor"
 
 
@@ -63,7 +64,7 @@ def fork_supervisor(folder: StateFolder, run: Callable[[], None], *, bound: bool
         run()
         code = 0
     except (StackError, OSError) as exc:
-        sys.stdout.write(f"{exc}\n")
+        sys.stdout.write(f"{GAVE_UP}{exc}\n")
     except BaseException:  # noqa: BLE001 -- nothing may run on into what the parent does next
         traceback.print_exc()
     finally:
@@ -105,9 +106,12 @@ def _wait(folder: StateFolder, supervisor: Supervising) -> StackRecord:
 
 
 def _reason(log: Path) -> str:
-    """Return what a supervisor said when it gave up."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "the supervisor ended and said nothing"
+    """Return what a supervisor said when it gave up; it may be a line for each fault."""
+    said = log.read_text(errors="replace").rstrip()
+    _, gave_up, reason = said.rpartition(GAVE_UP)
+    if gave_up:
+        return reason
+    return said.splitlines()[-1] if said else "the supervisor ended and said nothing"
 
 
 def end_supervisor(record: StackRecord) -> None:

@@ -126,7 +126,7 @@ class _Run:
             self._record.seconds = time.monotonic() - began
             self._set_phase(Phase.UP)
             announce(self._record)
-            self._children.watch(self._recovered)
+            self._children.watch()
         except StopRequested:
             self._tell("Stopping ...")
         finally:
@@ -185,11 +185,6 @@ class _Run:
                 ),
                 log=lambda _: self._folder.log("gateway"),
             )
-
-    def _recovered(self, name: str) -> None:
-        """Publish again after a restart of the gateway, whatever it remembers."""
-        if name == "gateway":
-            publish(self._admin)
 
     def _changed(self, children: dict[str, ChildRecord]) -> None:
         self._record.children = children

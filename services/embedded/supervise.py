@@ -39,7 +39,6 @@ class Child:
     pause: float = FIRST_PAUSE
     start_at: float | None = None  # set while it is down
     recovering: bool = False  # started again, not yet seen ready
-    look_at: float = 0.0  # while recovering: when to look whether it is ready
     log_start: int = 0  # bytes of its log that earlier processes wrote
 
 
@@ -128,12 +127,8 @@ class Supervisor:
         said = f": {last_line(log)}" if child.process.returncode > 0 else ""
         return f"{name}{where} ended with {how}{said}; its log is {log}"
 
-    def watch(self, recovered: Callable[[str], None]) -> None:
-        """Keep the children running until StopRequested.
-
-        `recovered` is called with the name of a child that is ready again; when it raises
-        StackError it is called again later.
-        """
+    def watch(self) -> None:
+        """Keep the children running until StopRequested."""
         while True:
             time.sleep(TICK)
             for child in self._children.values():
@@ -141,8 +136,9 @@ class Supervisor:
                     self._start_when_due(child)
                 elif child.process.poll() is not None:
                     self._schedule(child)
-                elif child.recovering and _now() >= child.look_at:
-                    self._welcome(child, recovered)
+                elif child.recovering and self._ready(child.program.name):
+                    child.recovering = False
+                    self._tell(f"{child.program.name} is back")
 
     def _schedule(self, child: Child) -> None:
         if _now() - child.started > STEADY_AFTER:
@@ -159,19 +155,6 @@ class Supervisor:
             child.process = self._launch(child.program)
         child.start_at, child.started, child.recovering = None, _now(), True
         self._record()
-
-    def _welcome(self, child: Child, recovered: Callable[[str], None]) -> None:
-        name = child.program.name
-        if not self._ready(name):
-            return
-        try:
-            recovered(name)
-        except StackError as exc:
-            self._tell(f"{name} answers again, but: {exc}; next try in {LONGEST_PAUSE:g} s")
-            child.look_at = _now() + LONGEST_PAUSE
-            return
-        child.recovering = False
-        self._tell(f"{name} is back")
 
     def stop(self) -> list[str]:
         """End all children, those in front first; return the names of those that had to be."""

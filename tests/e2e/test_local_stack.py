@@ -168,7 +168,9 @@ def test_a_gateway_that_forgot_everything_gets_its_policy_again(stack: LocalStac
     kept.unlink()
     os.kill(stack.pid("gateway"), signal.SIGKILL)
     wait_for(lambda: "gateway is back" in stack.log("supervisor"), "the line for people")
-    assert stack.query(stack.key()).status_code == 200
+    began = time.monotonic()
+    wait_for(lambda: stack.query(stack.key()).status_code == 200, "its policy", within=25)
+    print(f"right again {time.monotonic() - began:.2f} s after it was back; stated: 5 s")
     assert kept.exists()
 
 
@@ -182,7 +184,7 @@ def test_a_new_partner_is_callable_and_a_revoked_key_is_not(stack: LocalStack) -
     took = time.monotonic() - began
     print(f"callable {took:.2f} s after `keys create` was typed; stated: 1 s")
     assert took < 5
-    assert stack.run("keys", "revoke", key).returncode == 0
+    assert stack.run("keys", "revoke", key, "--yes").returncode == 0
     assert stack.query(key).status_code == 401
 
 
@@ -255,7 +257,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed_and_all_is_kept(
     assert len(children) > len(CHILDREN)  # PostgreSQL's own processes too
     live, sandbox = own_stack.key("live"), own_stack.key("sandbox")
     registered = register(own_stack, live, "https://partner.example/hook")
-    assert own_stack.run("keys", "revoke", sandbox).returncode == 0
+    assert own_stack.run("keys", "revoke", sandbox, "--yes").returncode == 0
     os.kill(supervisor, signal.SIGKILL)
     wait_for(lambda: not [pid for pid in children if process_state(pid)], "the children end")
     own_stack.started()
@@ -283,7 +285,7 @@ def test_a_child_that_crashes_at_start_is_one_line_that_names_it(own_stack: Loca
         assert own_stack.run("status").returncode == 3
 
 
-def test_a_policy_that_a_running_node_refuses_is_one_line(
+def test_a_policy_with_faults_is_told_by_line_and_reaches_no_node(
     stack: LocalStack, own_stack: LocalStack, tmp_path: Path
 ) -> None:
     policy = tmp_path / "kong.yml"
@@ -292,9 +294,11 @@ def test_a_policy_that_a_running_node_refuses_is_one_line(
     node = f"http://127.0.0.1:{stack.base + 1}"
     refused = own_stack.up("--policy", str(policy), "--gateway", "none", KONG_ADMIN_URLS=node)
     assert refused.returncode == 1
-    (line,) = refused.stderr.splitlines()
-    assert f"the gateway at {node} does not take the policy: refused with 400" in line
-    assert "allowed_payload_sise" in line
+    lines = refused.stderr.splitlines()
+    assert len(lines) == text.count("allowed_payload_size")
+    assert all("allowed_payload_sise" in line for line in lines)
+    assert lines[0].startswith(f"Error: {policy}:")
+    assert stack.query(stack.key()).status_code == 200
 
 
 def test_running_nodes_must_be_named(own_stack: LocalStack) -> None:

@@ -34,8 +34,18 @@ class Desk:
         self.folder.make()
         self.interrupts = Interrupts()
         self.supervisor = Supervisor(
-            self.folder, self.interrupts, tell=self.said.append, changed=self._changed
+            self.folder, self.interrupts, tell=self._tell, changed=self._changed
         )
+
+    def watch_until_one_is_back(self) -> None:
+        with pytest.raises(StopRequested):
+            self.supervisor.watch()
+        assert self.said[-1].endswith(" is back")
+
+    def _tell(self, line: str) -> None:
+        self.said.append(line)
+        if line.endswith(" is back"):
+            raise StopRequested
 
     def _changed(self, records: dict[str, ChildRecord]) -> None:
         self.records = records
@@ -103,11 +113,7 @@ def test_what_a_child_said_before_it_ended_does_not_make_the_next_one_ready(
     child.pause = 0.01
     child.process.kill()
 
-    def recovered(_: str) -> None:
-        raise StopRequested
-
-    with pytest.raises(StopRequested):
-        desk.supervisor.watch(recovered)
+    desk.watch_until_one_is_back()
     assert desk.said[0].startswith("worker ended with SIGKILL; its log is")  # no port to name
     second = desk.records["worker"]
     assert second.log_start == said
@@ -116,9 +122,7 @@ def test_what_a_child_said_before_it_ended_does_not_make_the_next_one_ready(
     assert not is_ready(second, log)
 
 
-def test_pauses_grow_and_the_hook_is_asked_again_until_it_works(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pauses_grow_until_a_child_is_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(supervise, "LONGEST_PAUSE", 0.04)
     monkeypatch.setattr(supervise, "TICK", 0.01)
@@ -131,23 +135,12 @@ def test_pauses_grow_and_the_hook_is_asked_again_until_it_works(
     flaky = program("flaky", code)
     desk.supervisor.start([flaky])
     desk.supervisor._children["flaky"].pause = 0.01
-    asked: list[str] = []
-
-    def recovered(name: str) -> None:
-        asked.append(name)
-        if len(asked) == 1:
-            msg = "not this time"
-            raise StackError(msg)
-        raise StopRequested
-
-    with pytest.raises(StopRequested):
-        desk.supervisor.watch(recovered)
+    desk.watch_until_one_is_back()
     pauses = [
         found.group(1) for line in desk.said if (found := re.search(r"again in (\S+) s", line))
     ]
     assert pauses == ["0.01", "0.02", "0.04"]
-    assert desk.said[-1].startswith("flaky answers again, but: not this time")
-    assert asked == ["flaky", "flaky"]
+    assert desk.said[-1] == "flaky is back"
 
 
 def test_children_end_from_the_front_to_the_back(desk: Desk) -> None:
