@@ -19,6 +19,7 @@ import pytest
 
 from tests.e2e.conftest import (
     PARTNERAPI,
+    QUERY,
     REPOSITORY,
     SANDBOX_HOST,
     WEBHOOKS,
@@ -169,7 +170,10 @@ def test_a_gateway_that_forgot_everything_gets_its_policy_again(stack: LocalStac
     os.kill(stack.pid("gateway"), signal.SIGKILL)
     wait_for(lambda: "gateway is back" in stack.log("supervisor"), "the line for people")
     began = time.monotonic()
-    wait_for(lambda: stack.query(stack.key()).status_code == 200, "its policy", within=25)
+    # Asked without the contract: a node without a configuration has none of our answers.
+    ask = {"headers": {"X-API-Key": stack.key()}, "trust_env": False}
+    url = f"http://127.0.0.1:{stack.base}{QUERY}?product_ids=TV-1"
+    wait_for(lambda: httpx.get(url, **ask).status_code == 200, "its policy", within=25)
     print(f"right again {time.monotonic() - began:.2f} s after it was back; stated: 5 s")
     assert kept.exists()
 
@@ -295,8 +299,7 @@ def test_a_policy_with_faults_is_told_by_line_and_reaches_no_node(
     refused = own_stack.up("--policy", str(policy), "--gateway", "none", KONG_ADMIN_URLS=node)
     assert refused.returncode == 1
     lines = refused.stderr.splitlines()
-    assert len(lines) == text.count("allowed_payload_size")
-    assert all("allowed_payload_sise" in line for line in lines)
+    assert sum("allowed_payload_sise" in line for line in lines) == text.count("payload_size")
     assert lines[0].startswith(f"Error: {policy}:")
     assert stack.query(stack.key()).status_code == 200
 

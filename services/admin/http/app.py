@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import swagger_ui_bundle
+import litestar_offline_docs
 from litestar import Router
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
@@ -33,6 +33,8 @@ from services.kernel.web.health import Dependency
 ROOT = "/admin/v1"
 DOCS = f"{ROOT}/docs"
 ASSETS = f"{DOCS}/assets"
+# Litestar writes OpenAPI 3.1, which the older Swagger UI of the partners' page can't show.
+SWAGGER_UI = Path(litestar_offline_docs.__file__).parent / "static"
 
 HANDLERS: Sequence[HTTPRouteHandler] = (
     *PARTNERS,
@@ -78,9 +80,7 @@ def make_admin_app(
         dependencies={"admin": Provide(lambda: admin, use_cache=True, sync_to_thread=False)},
         security=[{"token": []}],
     )
-    assets: Router = create_static_files_router(
-        path=ASSETS, directories=[Path(str(swagger_ui_bundle.swagger_ui_path))]
-    )
+    assets: Router = create_static_files_router(path=ASSETS, directories=[SWAGGER_UI])
     return make_app(
         [routes, assets],
         dependencies,

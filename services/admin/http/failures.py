@@ -62,7 +62,8 @@ def _answer_validation(request: AnyRequest, exc: ValidationException) -> Respons
 
 
 def _fault(field: str, message: str) -> str:
-    return f"`{field}`: {message}" if field else message
+    # A parameter called `state` is `in_state` in its handler: Litestar keeps `state` for itself.
+    return f"`{field.removeprefix('in_')}`: {message}" if field else message
 
 
 def _answer(request: AnyRequest, status: int, code: str, message: str) -> Response[bytes]:

@@ -62,7 +62,7 @@ def test_every_path_but_health_and_the_document_needs_a_token(admin: AdminProces
             named = path.replace("{environment}", "live")
             url = base + re.sub(r"{\w+_id}", str(uuid4()), named)
             answer = httpx.request(method.upper(), url, trust_env=False)
-            if not path.startswith("/health"):
+            if path.startswith("/admin/"):
                 assert answer.status_code == 401, (method, path, answer.text)
                 tried += 1
     assert tried >= 4
@@ -151,3 +151,16 @@ def test_a_database_that_is_away_is_exit_code_4(run: CommandLine) -> None:
     run.environment["ADMIN_DATABASE_URL"] = "postgresql://admin@127.0.0.1:1/postgres"
     result = run("tokens list")
     assert (result.exit_code, "PostgreSQL (ADMIN_DATABASE_URL)" in result.stderr) == (4, True)
+
+
+def test_the_page_of_the_document_asks_no_other_host(admin: AdminProcess) -> None:
+    base = f"{admin.running.base_url}/admin/v1/docs"
+    page = httpx.get(base, trust_env=False).text
+    assert "https://" not in page
+    assert "http://" not in page
+    for name in re.findall(r"/admin/v1/docs/(assets/[a-z.-]+)", page):
+        assert httpx.get(f"{base}/{name}", trust_env=False).status_code == 200, name
+    document = httpx.get(f"{base}/openapi.json", trust_env=False).json()
+    assert document["openapi"].startswith("3.1")
+    described = document["paths"]["/admin/v1/partners/{name}"]["get"]["responses"]
+    assert described.keys() >= {"200", "400", "401", "403", "404", "503"}
