@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes chaos check lock lock-check bench bench-webhooks bench-admin clean
+.PHONY: help venv demo up test test-gateway recipes chaos check lock lock-check bench bench-hot bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,8 @@ demo: $(STAMP)  ## a partner queries live stock and gets webhooks, told step by 
 up: $(STAMP)  ## the local stack in the foreground; Ctrl-C ends it
 	@$(BIN)/partnerapi up
 
-test: $(STAMP)  ## every test, against the embedded gateway
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not recipes"
+test: $(STAMP)  ## every test but a few that take long (make check has them), against the embedded gateway
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not recipes and not long"
 
 test-gateway: $(STAMP)  ## the gateway's conformance cases; GATEWAY=kong runs them on a real Kong
 	@$(BIN)/python -m pytest tests/gateway
@@ -45,6 +45,7 @@ check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, the t
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory lock-check
 	@$(MAKE) --no-print-directory test
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 	@$(MAKE) --no-print-directory recipes
 
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -64,11 +65,17 @@ lock-check: $(STAMP)
 bench: $(STAMP)  ## requests/s and latency through the gateway at 100 users (README's figures)
 	@$(BIN)/python -m benchmarks.gateway_load
 
+bench-hot: $(STAMP)  ## what a query costs the service, against the least that its server can cost
+	@$(BIN)/python -m benchmarks.hot_path
+
 bench-webhooks: $(STAMP)  ## from a commit to its webhook, beside hanging receivers too; sends/s of one worker
 	@$(BIN)/python -m benchmarks.webhooks
 
 bench-admin: $(STAMP)  ## 10,000 partners: rendering, publishing, revoking, searching
 	@$(BIN)/python -m benchmarks.admin
+
+bench-outages: $(STAMP)  ## 100 users while Valkey or PostgreSQL is away: failed queries, P95, seconds until normal
+	@$(BIN)/python -m benchmarks.outages
 
 clean:  ## end the local stack, remove its state and .venv
 	@test ! -x $(BIN)/partnerapi || $(BIN)/partnerapi down

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 
 from services.kernel.availability import Availability
@@ -13,6 +13,10 @@ from services.kernel.database import Pool
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection[TupleRow]], Awaitable[T]]
+
+# Of a read, within its time: the next connection can be lost too when all are broken off at once.
+ATTEMPTS = 3
+LAST_WORDS = (errors.AdminShutdown, errors.CrashShutdown)
 
 
 class DatabaseAwayError(Exception):
@@ -43,22 +47,27 @@ class Calls:
         async with self._pool.connection() as connection:
             try:
                 return await work(connection)
-            except psycopg.OperationalError:
-                if connection.broken:
-                    # The server went away and its other connections in the pool are as dead.
-                    await self._pool.check()
+            except psycopg.OperationalError as exc:
+                if _is_lost(connection, exc):
+                    await self._forget(connection)
                 raise
 
     async def _done_again(self, work: Work[T]) -> T:
-        async with self._pool.connection() as connection:
-            try:
-                return await work(connection)
-            except psycopg.OperationalError:
-                if not connection.broken:
-                    raise
-                await self._pool.check()  # as above
+        for _ in range(ATTEMPTS - 1):
+            async with self._pool.connection() as connection:
+                try:
+                    return await work(connection)
+                except psycopg.OperationalError as exc:
+                    if not _is_lost(connection, exc):
+                        raise
+                    await self._forget(connection)
         async with self._pool.connection() as connection:
             return await work(connection)
+
+    async def _forget(self, connection: AsyncConnection[TupleRow]) -> None:
+        """Keep nobody on dead connections: the server went away, and others are dead with it."""
+        await connection.close()
+        await self._pool.check()
 
     async def _within(self, work: Coroutine[Any, Any, T], limit: float) -> T:
         """Await `work` for at most `limit` seconds, then let it end by itself.
@@ -81,6 +90,11 @@ class Calls:
             raise DatabaseAwayError from exc
         self._availability.succeeded()
         return result
+
+
+def _is_lost(connection: AsyncConnection[TupleRow], exc: psycopg.OperationalError) -> bool:
+    """Say whether a session has ended; its last words can come before the connection's end."""
+    return connection.broken or isinstance(exc, LAST_WORDS)
 
 
 def _result(task: asyncio.Task[T], limit: float) -> T:

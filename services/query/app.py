@@ -90,7 +90,7 @@ def stock_route(inventory: Inventory) -> HTTPRouteHandler:
         found = await inventory.find([product_id])
         if not found.items:
             raise PartnerError(ErrorCode.NOT_FOUND, "There is no such product")
-        return Response(found.items[0], media_type="application/json")
+        return Response(found.items, media_type="application/json")
 
     return get_stock
 
@@ -106,9 +106,9 @@ async def _requested_ids(scope: HTTPScope, receive: Receive) -> list[str]:
 
 
 def _answer(found: Found, now: str) -> bytes:
-    """Return the body: items are finished JSON and joined as they are."""
+    """Return the body: items are finished JSON and stay as they are."""
     return b'{"items":[%s],"not_found":%s,"timestamp":"%s"}' % (
-        b",".join(found.items),
+        found.items,
         _encode(found.not_found),
         now.encode(),
     )

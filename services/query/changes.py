@@ -1,4 +1,4 @@
-"""Changes: bring committed stock changes into the cache within a second (Q7).
+"""Changes: bring committed stock changes into memory, then the cache, within a second (Q7).
 
 A notification wakes, and so does the clock; neither is trusted to say what changed. Each time, one
 statement asks for what this snapshot sees and the previous one did not. Ids or times would not do:
@@ -20,10 +20,12 @@ from services.kernel.availability import Availability
 from services.kernel.database import KEEPALIVE
 from services.kernel.environments import Environment
 from services.query.cache import Cache, CacheAwayError
-from services.query.items import StockRow, entry_of
+from services.query.items import Entry, StockRow, entry_of
+from services.query.memory import Memory
 
-BATCH = 250  # entries of one write; 5,000 at once would hold Valkey for 20 ms
+BATCH = 250  # entries of one write; 5,000 at once would hold Valkey, and requests here, for 20 ms
 COALESCE = 0.01  # seconds from a wake to its read; a busy writer costs at most 100 reads a second
+CACHE_WITHIN = 0.25  # seconds, and COALESCE for each batch; memory's next news waits no longer
 READ_WITHIN = 10.0  # seconds; then the connection is taken for dead
 BACKOFF_FIRST, BACKOFF_MOST = 0.1, 5.0  # seconds between attempts to connect
 
@@ -56,6 +58,7 @@ class ChangeFeed:
         database_url: str,
         environment: Environment,
         cache: Cache,
+        memory: Memory,
         *,
         poll: timedelta,
         max_age: timedelta,
@@ -65,6 +68,7 @@ class ChangeFeed:
         """`max_age` is the cache's bound; `clock` tells seconds since 1970."""
         self._database_url = database_url
         self._cache = cache
+        self._memory = memory
         self._poll = poll.total_seconds()
         self._max_age = max_age.total_seconds()
         self._clock = clock
@@ -73,7 +77,7 @@ class ChangeFeed:
         self._read_changed = sql.SQL(READ_CHANGED).format(env=env).as_bytes()
         channel = sql.Identifier(environment.stock_channel)
         self._listen = sql.SQL("LISTEN {}").format(channel).as_bytes()
-        self._seen: str | None = None  # the snapshot up to which the cache knows everything
+        self._seen: str | None = None  # the snapshot up to which the caches know everything
         self._unwritten_since: float | None = None
 
     async def run(self) -> None:
@@ -138,18 +142,27 @@ class ChangeFeed:
                 await asyncio.sleep(COALESCE)
 
     async def _write(self, rows: Sequence[StockRow], read_began: float) -> bool:
-        """Write rows to the cache; say whether they need not be read again."""
+        """Write rows to memory and the cache; say whether they need not be read again."""
+        batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+        # All of them to memory first: nothing there waits for a Valkey that hangs.
+        told = [await self._tell_memory(batch, read_began) for batch in batches]
         try:
-            for start in range(0, len(rows), BATCH):
-                batch = [entry_of(row) for row in rows[start : start + BATCH]]
-                await self._cache.write(batch, read_began=read_began)
-        except CacheAwayError:
+            async with asyncio.timeout(CACHE_WITHIN + COALESCE * len(told)):
+                for entries in told:
+                    await self._cache.write(entries, read_began=read_began)
+        except (CacheAwayError, TimeoutError):
             if self._unwritten_since is None:
                 self._unwritten_since = read_began
             # By then whatever the cache still holds from before has expired.
             return read_began - self._unwritten_since > self._max_age
         self._unwritten_since = None
         return True
+
+    async def _tell_memory(self, rows: Sequence[StockRow], read_began: float) -> list[Entry]:
+        entries = [entry_of(row) for row in rows]
+        self._memory.follow(entries, read_began=read_began)
+        await asyncio.sleep(0)  # requests get their turn
+        return entries
 
 
 def _runs_backwards(before: str, after: str) -> bool:

@@ -26,6 +26,7 @@ from services.query.app import make_internal_app, make_partner_app
 from services.query.cache import Cache
 from services.query.changes import ChangeFeed
 from services.query.inventory import Inventory
+from services.query.memory import Bounds, Memory
 from services.query.settings import PartnerSettings, QuerySettings
 from services.query.store import Store
 
@@ -92,10 +93,14 @@ def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
         clock=time.time,
         availability=_availability("cache"),
     )
+    memory = Memory(
+        Bounds(settings.memory_entries, settings.memory_bytes), max_age=max_age, clock=time.time
+    )
     feed = ChangeFeed(
         settings.database_url,
         environment,
         cache,
+        memory,
         poll=timedelta(seconds=settings.stock_poll_seconds),
         max_age=max_age,
         clock=time.time,
@@ -107,7 +112,8 @@ def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
         clock=time.time,
         availability=_availability("key_uses"),
     )
-    return Parts(pool, store, cache, feed, Inventory(store, cache, clock=time.time), key_uses)
+    inventory = Inventory(store, cache, memory, clock=time.time)
+    return Parts(pool, store, cache, feed, inventory, key_uses)
 
 
 def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:

@@ -1,44 +1,60 @@
-"""Inventory: what both apps ask; a batch of ids becomes items, from the cache or the database."""
+"""Inventory: what both apps ask; a batch of ids becomes items.
+
+Memory is asked first, then Valkey, then PostgreSQL; each looks only for what those before did not
+know.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from services.query.cache import Cache, CacheAwayError
+from services.query.flights import Flights
 from services.query.items import Entry
+from services.query.memory import Memory
 from services.query.store import Store
 
 FILLS = 32  # cache writes under way at once; one more is left out, the next reader does it
 FILLS_END_WITHIN = 1.0  # seconds that a shutdown waits for them
 
+Items = list[bytes | None]  # for each id its item, ABSENT, or None where it is not known
+
 
 class Found(NamedTuple):
-    """Items as JSON bytes and unknown ids, both in the order of the request (Q5)."""
+    """Items, JSON with commas between, and unknown ids; both in the order of the request (Q5)."""
 
-    items: list[bytes]
+    items: bytes
     not_found: list[str]
 
 
 class Inventory:
     """The stock of one environment."""
 
-    def __init__(self, store: Store, cache: Cache, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, cache: Cache, memory: Memory, *, clock: Callable[[], float]
+    ) -> None:
         """Take the clock (seconds since 1970)."""
         self._store = store
         self._cache = cache
+        self._memory = memory
         self._clock = clock
+        # Of PostgreSQL only: a second MGET of an id costs less than to find and wait for the first.
+        self._flights = Flights(self._from_database)
         self._fills: set[asyncio.Task[None]] = set()
 
     async def find(self, product_ids: Sequence[str]) -> Found:
         """Look up ids, none of them twice. Raises DatabaseAwayError."""
-        try:
-            items = await self._cache.read(product_ids)
-        except CacheAwayError:
-            items: list[bytes | None] = [None] * len(product_ids)
+        hot = self._memory.hot(product_ids)
+        if hot is not None:
+            return Found(hot, [])
+        items = self._memory.look(product_ids)
         if None in items:
-            items = await self._complete(product_ids, items)
+            items = _completed(items, await self._from_cache(_missing(product_ids, items)))
+        if None in items:
+            found = await self._flights.get(_missing(product_ids, items))
+            items = _completed(items, list(found.values()))
         return Found(
-            [item for item in items if item],
+            b",".join([item for item in items if item]),
             [each for each, item in zip(product_ids, items, strict=True) if not item],
         )
 
@@ -47,16 +63,22 @@ class Inventory:
         if self._fills:
             await asyncio.wait(self._fills, timeout=FILLS_END_WITHIN)
 
-    async def _complete(
-        self, product_ids: Sequence[str], items: Sequence[bytes | None]
-    ) -> list[bytes | None]:
-        """Read what the cache did not know, in one query, and let the cache know."""
-        missing = [each for each, item in zip(product_ids, items, strict=True) if item is None]
+    async def _from_cache(self, product_ids: list[str]) -> Items:
+        try:
+            if self._memory.off:
+                return await self._cache.read(product_ids)
+            entries = await self._cache.read_entries(product_ids)
+        except CacheAwayError:
+            return [None] * len(product_ids)
+        # 1.5 us for each; what memory has learned meanwhile may be newer.
+        return [found and self._memory.put(*found) for found in entries]
+
+    async def _from_database(self, product_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Read these in one query, and let memory and the cache know."""
         read_began = self._clock()
-        entries = await self._store.read(missing)
+        entries = await self._store.read(product_ids)
         self._fill(entries, read_began)
-        fresh = iter(entries)
-        return [next(fresh).item if item is None else item for item in items]
+        return {entry.product_id: self._memory.put(entry, read_began) for entry in entries}
 
     def _fill(self, entries: list[Entry], read_began: float) -> None:
         """Write to the cache off the request's path."""
@@ -70,3 +92,15 @@ class Inventory:
             await self._cache.write(entries, read_began=read_began)
         except CacheAwayError:
             return  # told by the cache's availability; the next reader tries again
+
+
+def _missing(product_ids: Sequence[str], items: Items) -> list[str]:
+    return [each for each, item in zip(product_ids, items, strict=True) if item is None]
+
+
+def _completed(items: Items, more: Items) -> Items:
+    """Return items with what was found, in order, where they lacked one."""
+    if len(more) == len(items):
+        return more
+    found = iter(more)
+    return [next(found) if item is None else item for item in items]

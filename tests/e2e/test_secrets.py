@@ -203,6 +203,7 @@ def grep_files(listener: Listener) -> list[str]:
     return places
 
 
+@pytest.mark.long
 @pytest.mark.timeout(170)
 def test_no_secret_is_printed_logged_stored_or_answered(own_stack: LocalStack) -> None:
     own_stack.started()

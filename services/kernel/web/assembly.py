@@ -1,4 +1,4 @@
-"""Assembly: a service's routes become its app; health, errors and request ids as everywhere."""
+"""Assembly: a service's routes become its app, with health, metrics, errors as everywhere."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,6 +10,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from services.kernel.web.failures import answer_failure
 from services.kernel.web.health import Dependency, health_routes
+from services.kernel.web.metrics import RequestMetrics
 from services.kernel.web.request_scope import RequestScope
 
 FailureHandlers = dict[
@@ -30,12 +31,13 @@ def make_app(
 
     `exception_handlers` take the place of the one that all services have.
     """
+    metrics = RequestMetrics()
     app = Litestar(
-        route_handlers=[*routes, *health_routes(dependencies)],
+        route_handlers=[*routes, *health_routes(dependencies), metrics.route()],
         exception_handlers={**(exception_handlers or {Exception: answer_failure})},
         lifespan=[lifespan],
         openapi_config=openapi,
         logging_config=None,
         debug=False,
     )
-    return RequestScope(app)
+    return RequestScope(app, metrics)

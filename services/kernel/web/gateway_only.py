@@ -1,7 +1,7 @@
 """Gateway only: partner routes believe no request that did not come through the gateway (A7)."""
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -35,12 +35,13 @@ class GatewayOnly:
         self._suffix = environment.custom_id("").encode()
         self._note_key = note_key
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Not async: it hands on what the app returns. One coroutine fewer for each request.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the request on, or raise PartnerError."""
         given = dict(scope["headers"])
         self._check(given)
         self._note_key(given.get(_CREDENTIAL, b""))
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
     def _check(self, given: dict[bytes, bytes]) -> None:
         if not hmac.compare_digest(given.get(_TOKEN, b""), self._token) or _ANONYMOUS in given:

@@ -1,16 +1,23 @@
-"""Request scope: the outermost layer of a service; a request id for every answer (A5)."""
+"""Request scope: the outermost layer of a service; request id, time taken, log lines (A5, D4).
+
+What it costs a hot query, of some 50 us: the id 0.7 us (2.8 more for one of our own: the gateway
+sends one), the histogram 1.2, to bind the id for the log 0.4, its header 0.5. A line is 20 us, so
+it is written for failures, for slow answers, and for one answer in a thousand.
+"""
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from services.kernel.errors import ErrorCode, envelope
 from services.kernel.headers import REQUEST_ID, REQUEST_ID_PATTERN
+from services.kernel.web.metrics import RequestMetrics
 
 SLOW = 0.2  # seconds; partners are promised 200 ms (Q6), so a slower answer leaves a line
+SAMPLED = 1_000  # of so many answers that are neither slow nor failures one leaves a line
 UNEXPECTED = "An unexpected error occurred"
 _HEADER = REQUEST_ID.lower().encode()
 
@@ -18,12 +25,20 @@ log = structlog.get_logger()
 
 
 class RequestScope:
-    """Wraps a service: request id, slow requests logged, an envelope for what nobody caught."""
+    """Wraps a service: a request id and a measured time for all, an envelope for the uncaught."""
 
-    def __init__(self, app: ASGIApp, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: RequestMetrics,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         """Take the clock that durations are measured with, in seconds."""
         self._app = app
+        self._observe = metrics.observe
         self._clock = clock
+        self._until_sample = SAMPLED
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -42,15 +57,24 @@ class RequestScope:
             if answer.status:
                 raise  # half an answer is out: the server can only break the connection off
             await answer_unexpected(answer, request_id)
-        took = self._clock() - began
-        if took > SLOW:
-            log.warning(
-                "request.slow",
-                path=scope["path"],
-                method=scope["method"],
-                status=answer.status,
-                milliseconds=round(took * 1000),
-            )
+        finally:
+            took = self._clock() - began
+            self._observe(answer.status, took)
+            self._until_sample -= 1
+            if took > SLOW or answer.status >= 500 or not self._until_sample:
+                self._tell(scope, answer.status, took)
+
+    def _tell(self, scope: HTTPScope, status: int, took: float) -> None:
+        if not self._until_sample:
+            self._until_sample = SAMPLED
+        unusual = log.warning if took > SLOW or status >= 500 else log.info
+        unusual(
+            "request.slow" if took > SLOW else "request.answered",
+            path=scope["path"],
+            method=scope["method"],
+            status=status,
+            milliseconds=round(took * 1000, 1),
+        )
 
 
 class _Answer:
@@ -63,11 +87,12 @@ class _Answer:
         self._request_id = request_id.encode()
         self.status = 0
 
-    async def __call__(self, message: Message) -> None:
+    # Not async: it hands on what `send` returns. One coroutine fewer for each message.
+    def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (_HEADER, self._request_id)]
-        await self._send(message)
+        return self._send(message)
 
 
 def request_id_for(scope: HTTPScope) -> str:

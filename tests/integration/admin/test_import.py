@@ -236,7 +236,7 @@ def test_a_body_that_cannot_be_read_is_refused_as_a_whole(
     assert noted(owner) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_service_that_ends_lets_an_import_end_in_order(admin: AdminProcess, owner: Owner) -> None:
     """It would take 15 s; the service drains for 8 s, then the import notes how far it came."""
     content = lines((f"NEW-{number:05}", 9_999) for number in range(60_000))

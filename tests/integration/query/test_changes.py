@@ -19,6 +19,7 @@ from services.kernel.environments import Environment
 from services.query.cache import Cache, CacheAwayError
 from services.query.changes import BATCH, ChangeFeed
 from services.query.items import Entry
+from services.query.memory import Bounds, Memory
 from tests.conftest import Database
 
 SET = "UPDATE live.products SET quantity = %s WHERE product_id = %s"
@@ -61,11 +62,17 @@ def writer(database: Database) -> Generator[Connection[Any]]:
         yield connection
 
 
-def feed_for(database: Database, cache: object, clock: Callable[[], float]) -> ChangeFeed:
+def feed_for(
+    database: Database,
+    cache: object,
+    clock: Callable[[], float],
+    memory: Memory | None = None,
+) -> ChangeFeed:
     return ChangeFeed(
         database.url("live_query"),
         Environment.LIVE,
         cache,  # type: ignore[arg-type] -- the one method that it calls
+        memory or Memory(Bounds(0, 0), max_age=timedelta(seconds=25), clock=clock),
         poll=timedelta(seconds=1),
         max_age=timedelta(seconds=25),
         clock=clock,
@@ -237,6 +244,25 @@ def test_what_the_cache_did_not_take_is_told_again_until_it_would_have_expired(
             assert await catch_up() == 1
             now += 26
             assert [await catch_up(), await catch_up()] == [1, 0]
+
+    asyncio.run(check())
+
+
+def test_memory_is_told_though_the_cache_takes_nothing(
+    database: Database, ids: list[str], writer: Connection[Any]
+) -> None:
+    async def check() -> None:
+        cache = RecordingCache()
+        cache.away = True
+        memory = Memory(Bounds(10_000, 10_000_000), max_age=timedelta(seconds=25), clock=time.time)
+        feed = feed_for(database, cache, time.time, memory)
+        connection = await AsyncConnection.connect(database.url("live_query"), autocommit=True)
+        async with connection:
+            await feed.catch_up(connection)
+            writer.execute("UPDATE live.products SET quantity = 4242")
+            assert await feed.catch_up(connection) == 5_000
+        items = memory.look(ids)
+        assert all(item is not None and b'"quantity":4242,' in item for item in items)
 
     asyncio.run(check())
 

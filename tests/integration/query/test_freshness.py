@@ -1,5 +1,6 @@
 """How soon a committed change is seen through two query processes (Q7)."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -47,11 +48,16 @@ class Reader(threading.Thread):
 
 
 def delays_of_changes(
-    database: Database, queries: list[QueryProcess], pause: float
+    database: Database,
+    queries: list[QueryProcess],
+    pause: float,
+    *,
+    when_warm: Callable[[], object] = lambda: None,
 ) -> tuple[list[float], list[Reader]]:
     """Change 200 products; return for each, and each reader, how long it was still seen as it was.
 
     Seconds from the commit to the sending of the last request that was answered with the old one.
+    `when_warm` is called once every product is cached, before the first change.
     """
     with psycopg.connect(database.owner_url, autocommit=True) as writer:
         rows = writer.execute("SELECT product_id FROM live.products ORDER BY 1 LIMIT 200")
@@ -59,7 +65,8 @@ def delays_of_changes(
         readers = [Reader(query, product_ids) for query in queries]
         for reader in readers:
             reader.start()
-        wait_until(lambda: all(reader.rounds >= 2 for reader in readers))  # the cache is warm
+        wait_until(lambda: all(reader.rounds >= 2 for reader in readers))  # the caches are warm
+        when_warm()
         committed: dict[str, float] = {}
         for number, product_id in enumerate(product_ids):
             writer.execute(
@@ -128,6 +135,37 @@ def test_without_the_feed_no_change_is_seen_later_than_the_bound(
     assert max(delays) < 2 + 0.1, "an entry was served past its bound"
     # The feed was really cut off: what was cached stayed for a while.
     assert max(delays) > 0.5
+    assert all(reader.rounds > 10 for reader in readers)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+def test_with_valkey_cut_the_feed_still_brings_every_change_to_memory(
+    database: Database, own_valkey: RunningValkey, tmp_path: Path, how: signal.Signals
+) -> None:
+    settings = settings_for(database.url("live_query"), own_valkey.url)
+    with running_query(tmp_path, settings) as one, running_query(tmp_path, settings) as two:
+        delays, _ = delays_of_changes(
+            database, [one, two], pause=0.005, when_warm=lambda: own_valkey.process.send_signal(how)
+        )
+        own_valkey.process.send_signal(signal.SIGCONT)
+    tell("Valkey cut", delays)
+    assert max(delays) < DEADLINE
+
+
+def test_with_valkey_and_the_feed_cut_no_change_is_seen_later_than_the_bound(
+    database: Database, own_valkey: RunningValkey, tmp_path: Path
+) -> None:
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE live.products DISABLE TRIGGER wake")
+    url = database.url("live_query")
+    settings = settings_for(url, own_valkey.url, STOCK_POLL_SECONDS=3_600, CACHE_MAX_AGE_SECONDS=2)
+    with running_query(tmp_path, settings) as one, running_query(tmp_path, settings) as two:
+        delays, readers = delays_of_changes(
+            database, [one, two], pause=0.002, when_warm=own_valkey.process.kill
+        )
+    tell("bound of 2 s, no Valkey", delays)
+    assert max(delays) < 2 + 0.1, "an entry was served past its bound"
+    assert max(delays) > 0.5, "memory should have served what it held"
     assert all(reader.rounds > 10 for reader in readers)
 
 

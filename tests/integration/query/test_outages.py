@@ -43,7 +43,7 @@ def wait_until(done: Callable[[], bool], within: float = 10) -> None:
 def test_a_hanging_valkey_costs_each_query_its_time_limit_and_is_logged_once(
     shared_url: str, own_valkey: RunningValkey, tmp_path: Path
 ) -> None:
-    settings = settings_for(shared_url, own_valkey.url)
+    settings = settings_for(shared_url, own_valkey.url, MEMORY_ENTRIES=0)
     with running_query(tmp_path, settings) as query, query.client() as client:
         assert ask(client).status_code == 200
         own_valkey.process.send_signal(signal.SIGSTOP)
@@ -62,7 +62,7 @@ def test_a_hanging_valkey_costs_each_query_its_time_limit_and_is_logged_once(
 def test_a_valkey_that_was_away_is_used_again_when_it_is_back(
     shared_url: str, own_valkey: RunningValkey, tmp_path: Path
 ) -> None:
-    settings = settings_for(shared_url, own_valkey.url)
+    settings = settings_for(shared_url, own_valkey.url, MEMORY_ENTRIES=0)
     with running_query(tmp_path, settings) as query, query.client() as client:
         ask(client)
         stop(own_valkey.process, signal.SIGKILL, within=5)
@@ -98,7 +98,7 @@ def test_a_server_that_is_no_valkey_is_treated_as_away(shared_url: str, tmp_path
 
         threading.Thread(target=answer_nonsense, daemon=True).start()
         url = f"valkey://127.0.0.1:{listener.getsockname()[1]}/0"
-        settings = settings_for(shared_url, url)
+        settings = settings_for(shared_url, url, MEMORY_ENTRIES=0)
         with running_query(tmp_path, settings) as query, query.client() as client:
             for _ in range(5):
                 assert len(ask(client).json()["items"]) == 3
@@ -109,7 +109,7 @@ def test_a_server_that_is_no_valkey_is_treated_as_away(shared_url: str, tmp_path
 def test_nonsense_in_the_cache_is_read_from_postgresql_and_repaired(
     shared_url: str, own_valkey: RunningValkey, tmp_path: Path
 ) -> None:
-    settings = settings_for(shared_url, own_valkey.url)
+    settings = settings_for(shared_url, own_valkey.url, MEMORY_ENTRIES=0)
     with running_query(tmp_path, settings) as query, query.client() as client:
         with own_valkey.connect() as connection:
             connection.set(f"live:item:{IDS[0]}", b"nonsense")
@@ -143,7 +143,7 @@ def test_postgresql_away_is_503_within_2_s_and_over_soon_after_it_is_back(
 ) -> None:
     url = own_postgres.url(role="live_query", password=PASSWORD)
     with (
-        running_query(tmp_path, settings_for(url, own_valkey.url)) as query,
+        running_query(tmp_path, settings_for(url, own_valkey.url, MEMORY_ENTRIES=0)) as query,
         query.client() as client,
         own_valkey.connect() as cache,
     ):
@@ -181,7 +181,7 @@ def test_a_hanging_postgresql_is_503_within_2_s_and_leaves_nothing_behind(
 ) -> None:
     url = own_postgres.url(role="live_query", password=PASSWORD)
     with (
-        running_query(tmp_path, settings_for(url, own_valkey.url)) as query,
+        running_query(tmp_path, settings_for(url, own_valkey.url, MEMORY_ENTRIES=0)) as query,
         query.client() as client,
         own_valkey.connect() as cache,
     ):

@@ -40,3 +40,16 @@ def test_a_dependency_that_comes_and_goes_with_every_call_is_one_outage() -> Non
             cache.failed(OSError("refused"))
             cache.succeeded()
     assert [event["event"] for event in logs] == ["cache.away"]
+
+
+def test_one_of_several_servers_is_told_by_its_name() -> None:
+    clock = Clock()
+    cache = Availability("cache", clock=clock)
+    first, second = (cache.of_part(name) for name in ("a:1", "b:2"))
+    with capture_logs() as logs:
+        first.failed(OSError("refused"))
+        second.succeeded()
+        clock.now += QUIET
+        first.succeeded()
+    told = [(event["event"], event["part"]) for event in logs]
+    assert told == [("cache.away", "a:1"), ("cache.back", "a:1")]
