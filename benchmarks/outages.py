@@ -5,8 +5,8 @@ requests/s, 30 times the peak of one partner (Q11); nine of ten ask for 3 produc
 gateway is the embedded one, its counters in a Valkey of their own, as in production: what is killed
 is the cache. Everything shares this machine's cores. Exit code 1 unless, with Valkey killed and
 hung, no request fails, P95 stays below 200 ms in every second, and all is normal within 5 s of its
-return. The service without memory, which no deployment is, is held to the P95 of the whole time: two
-runs had single seconds of 300 and 520 ms with Valkey killed; why is not known.
+return. The service without memory, which no deployment is, is held to the P95 of the whole time:
+two runs had single seconds of 300 and 520 ms with Valkey killed; why is not known.
 """
 
 import argparse
