@@ -20,6 +20,8 @@ from services.kernel.web.gateway_only import GatewayOnly
 from services.kernel.web.health import Dependency
 from services.kernel.web.inputs import check_product_id
 from services.kernel.web.request_scope import send_json
+from services.query.delta import Delta
+from services.query.delta_route import changes_route
 from services.query.documents import document_routes
 from services.query.inventory import Found, Inventory
 from services.query.requests import ids_of_body, ids_of_query
@@ -34,6 +36,7 @@ _encode = msgspec.json.Encoder().encode
 
 def make_partner_app(
     inventory: Inventory,
+    delta: Delta,
     *,
     environment: Environment,
     backend_token: str,
@@ -50,7 +53,9 @@ def make_partner_app(
         return GatewayOnly(app, token=backend_token, environment=environment, note_key=note_key)
 
     partner_routes = Router(
-        "/", route_handlers=[inventory_route(inventory, clock)], middleware=[gateway_only]
+        "/",
+        route_handlers=[inventory_route(inventory, clock), changes_route(delta, clock)],
+        middleware=[gateway_only],
     )
     return make_app([partner_routes, *document_routes()], dependencies, lifespan)
 

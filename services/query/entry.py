@@ -25,6 +25,7 @@ from services.kernel.web.serving import PortTakenError, listen, serve
 from services.query.app import make_internal_app, make_partner_app
 from services.query.cache import Cache
 from services.query.changes import ChangeFeed
+from services.query.delta import Delta
 from services.query.inventory import Inventory
 from services.query.memory import Bounds, Memory
 from services.query.settings import PartnerSettings, QuerySettings
@@ -33,6 +34,7 @@ from services.query.store import Store
 PROGRAMS = {"partner": PartnerSettings, "internal": QuerySettings}
 STATEMENT_TIMEOUT_MS = 1_500  # as Store gives up after 1.5 s
 POOL_CLOSES_WITHIN = 1.0  # seconds
+DELTA_SHARE = 4  # the delta sync takes one of so many connections; the others are for stock
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Parts:
     cache: Cache
     feed: ChangeFeed
     inventory: Inventory
-    key_uses: KeyUses  # of partners; nothing notes one in the internal program
+    delta: Delta  # asked by partners only, as key_uses
+    key_uses: KeyUses  # nothing notes one in the internal program
 
     @property
     def dependencies(self) -> Mapping[str, Dependency]:
@@ -113,7 +116,9 @@ def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
         availability=_availability("key_uses"),
     )
     inventory = Inventory(store, cache, memory, clock=time.time)
-    return Parts(pool, store, cache, feed, inventory, key_uses)
+    at_once = max(1, settings.database_pool_size // DELTA_SHARE)
+    delta = Delta(calls, environment, at_once=at_once)
+    return Parts(pool, store, cache, feed, inventory, delta, key_uses)
 
 
 def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:
@@ -121,6 +126,7 @@ def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:
     if isinstance(settings, PartnerSettings):
         return make_partner_app(
             parts.inventory,
+            parts.delta,
             environment=settings.environment,
             backend_token=settings.backend_token,
             note_key=parts.key_uses.note,

@@ -18,6 +18,8 @@ from services.kernel.errors import STATUS_OF, ErrorCode
 from services.kernel.events import STOCK_EVENTS, EventType
 from services.kernel.redelivery import REPLAY_MOST
 from services.kernel.stock import StockStatus, stock_status
+from services.query.delta import GOOD_FOR
+from services.query.delta_route import PAGE_MOST as CHANGES_MOST
 from services.webhooks.api.requests import (
     HELD_BACK_MOST,
     OVERLAP_HOURS,
@@ -32,7 +34,7 @@ from services.webhooks.delivery.outcome import LONGEST_RETRY_AFTER, AttemptOutco
 from services.webhooks.delivery.payload import render_payload
 from services.webhooks.delivery.schedule import JITTER, MAX_ATTEMPTS
 from services.webhooks.delivery.signatures import signature_headers
-from services.webhooks.scheduler.retention import KEEP_EVENTS
+from services.webhooks.scheduler.retention import KEEP_CHANGES, KEEP_EVENTS
 from services.webhooks.secrets import TEXT_CHARACTERS
 from services.webhooks.settings import ApiSettings, WorkerSettings
 from services.webhooks.states import DeliveryState, DisabledReason, Simulation
@@ -202,6 +204,17 @@ def test_the_bounds_of_webhooks_are_those_of_the_code() -> None:
         TEXT_CHARACTERS.start,
         TEXT_CHARACTERS.stop - 1,
     )
+
+
+def test_the_bounds_of_the_delta_sync_are_those_of_the_code() -> None:
+    told = " ".join(document["info"]["description"].split())
+    assert f"A cursor is good for {GOOD_FOR.days} days;" in told
+    assert timedelta(days=1) <= KEEP_CHANGES - GOOD_FOR
+    schemas = document["components"]["schemas"]
+    limit = operations["getInventoryChanges"]["parameters"][1]["schema"]
+    assert (limit["maximum"], limit["default"]) == (CHANGES_MOST, CHANGES_MOST)
+    for part in ("items", "removed"):
+        assert schemas["InventoryChanges"]["properties"][part]["maxItems"] == CHANGES_MOST
 
 
 def test_the_promises_about_webhooks_are_the_defaults_of_the_settings() -> None:

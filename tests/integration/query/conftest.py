@@ -1,28 +1,34 @@
 """Query programs that the tests of this folder share, and one that a test may treat badly."""
 
 from collections.abc import Generator
+from typing import Any
 
+import httpx
 import psycopg
 import pytest
-from psycopg import sql
+from psycopg import Connection, sql
 
 from services.embedded.postgres import RunningPostgres
 from services.embedded.valkey import RunningValkey
-from tests.conftest import ROLE_PASSWORD, TEMPLATE
+from tests.conftest import TEMPLATE, Database
+from tests.delta_sync import Follower, over_http, stock_of
 from tests.query_process import QueryProcess, running_query, settings_for
 
 SHARED = "query_shared"
 
 
+def clone(server: RunningPostgres, name: str) -> Database:
+    """Return a database of its own for some tests, migrated and seeded."""
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+    return Database(name, server)
+
+
 @pytest.fixture(scope="session")
 def shared_url(postgres: RunningPostgres) -> str:
     """The address, for live_query, of a database whose stock no test changes."""
-    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-        sql.Identifier(SHARED), sql.Identifier(TEMPLATE)
-    )
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(clone)
-    return postgres.url(SHARED, "live_query", ROLE_PASSWORD)
+    return clone(postgres, SHARED).url("live_query")
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +49,42 @@ def internal(
     settings = settings_for(shared_url, valkey_server.url)
     with running_query(tmp_path_factory.mktemp("internal"), settings, "internal") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def delta_database(postgres: RunningPostgres) -> Database:
+    """One for the tests of the delta sync: each follows from its own start."""
+    return clone(postgres, "delta")
+
+
+@pytest.fixture(scope="session")
+def delta_query(
+    delta_database: Database, valkey_server: RunningValkey, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[QueryProcess]:
+    """A program whose stock the tests change."""
+    settings = settings_for(delta_database.url("live_query"), valkey_server.url)
+    with running_query(tmp_path_factory.mktemp("delta"), settings) as running:
+        yield running
+
+
+@pytest.fixture
+def delta_client(delta_query: QueryProcess) -> Generator[httpx.Client]:
+    """One that looks like the gateway."""
+    with delta_query.client() as client:
+        yield client
+
+
+@pytest.fixture
+def delta_writer(delta_database: Database) -> Generator[Connection[Any]]:
+    """Changes stock; each statement is a transaction."""
+    with psycopg.connect(delta_database.url("live_stock"), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def follower(delta_client: httpx.Client, delta_database: Database) -> Follower:
+    """One that has read everything, and is told nothing that was before."""
+    started = Follower(over_http(delta_client))
+    started.start(lambda: stock_of(delta_database.owner_url))
+    started.settle()
+    return started

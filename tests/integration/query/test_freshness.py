@@ -138,6 +138,7 @@ def test_without_the_feed_no_change_is_seen_later_than_the_bound(
     assert all(reader.rounds > 10 for reader in readers)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 def test_with_valkey_cut_the_feed_still_brings_every_change_to_memory(
     database: Database, own_valkey: RunningValkey, tmp_path: Path, how: signal.Signals
@@ -152,6 +153,7 @@ def test_with_valkey_cut_the_feed_still_brings_every_change_to_memory(
     assert max(delays) < DEADLINE
 
 
+@pytest.mark.long
 def test_with_valkey_and_the_feed_cut_no_change_is_seen_later_than_the_bound(
     database: Database, own_valkey: RunningValkey, tmp_path: Path
 ) -> None:

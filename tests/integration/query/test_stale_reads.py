@@ -19,6 +19,8 @@ from services.embedded.valkey import RunningValkey
 from tests.conftest import Database
 from tests.query_process import QueryProcess, running_query, settings_for
 
+pytestmark = pytest.mark.long
+
 ROUNDS = int(os.environ.get("STALE_ROUNDS", "200"))
 PROCESSES = int(os.environ.get("STALE_PROCESSES", "2"))
 WITHIN = 1.0 if "STALE_ROUNDS" in os.environ else 5.0  # seconds
