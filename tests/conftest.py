@@ -70,11 +70,12 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running
 
 
 @pytest.fixture
-def valkey(valkey_server: RunningValkey) -> RunningValkey:
-    """The session's Valkey, emptied for this test."""
+def valkey(valkey_server: RunningValkey) -> Generator[RunningValkey]:
+    """The session's Valkey, empty for this test and after it: other programs use it, too."""
     with valkey_server.connect() as connection:
         connection.flushall()
-    return valkey_server
+        yield valkey_server
+        connection.flushall()
 
 
 @pytest.fixture

@@ -58,11 +58,17 @@ def delta_database(postgres: RunningPostgres) -> Database:
 
 
 @pytest.fixture(scope="session")
+def delta_cache_url(valkey_server: RunningValkey) -> str:
+    """A cache that the shared programs do not read: here stock changes."""
+    return valkey_server.url.removesuffix("/0") + "/1"
+
+
+@pytest.fixture(scope="session")
 def delta_query(
-    delta_database: Database, valkey_server: RunningValkey, tmp_path_factory: pytest.TempPathFactory
+    delta_database: Database, delta_cache_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[QueryProcess]:
     """A program whose stock the tests change."""
-    settings = settings_for(delta_database.url("live_query"), valkey_server.url)
+    settings = settings_for(delta_database.url("live_query"), delta_cache_url)
     with running_query(tmp_path_factory.mktemp("delta"), settings) as running:
         yield running
 

@@ -15,7 +15,6 @@ from psycopg import Connection
 
 from services.embedded.children import free_port, stop
 from services.embedded.postgres import RunningPostgres, start_postgres
-from services.embedded.valkey import RunningValkey
 from services.kernel.environments import Environment
 from services.kernel.schema.migrate import migrate, set_role_password
 from services.kernel.schema.seed import products
@@ -138,11 +137,11 @@ def test_a_walk_under_way_gets_no_older_than_the_cursor_that_it_began_with(
 def test_a_cursor_of_the_other_environment_is_refused(
     delta_database: Database,
     delta_client: httpx.Client,
-    valkey_server: RunningValkey,
+    delta_cache_url: str,
     tmp_path: Path,
 ) -> None:
     settings = settings_for(
-        delta_database.url("sandbox_query"), valkey_server.url, Environment.SANDBOX
+        delta_database.url("sandbox_query"), delta_cache_url, Environment.SANDBOX
     )
     with running_query(tmp_path, settings) as sandbox, sandbox.client() as other:
         cursor = other.get(CHANGES).json()["next_cursor"]
@@ -151,10 +150,10 @@ def test_a_cursor_of_the_other_environment_is_refused(
 
 
 def test_a_cursor_is_refused_by_another_copy_of_the_same_database(
-    postgres: RunningPostgres, follower: Follower, valkey_server: RunningValkey, tmp_path: Path
+    postgres: RunningPostgres, follower: Follower, delta_cache_url: str, tmp_path: Path
 ) -> None:
     copy = clone(postgres, "delta_copy")
-    settings = settings_for(copy.url("live_query"), valkey_server.url)
+    settings = settings_for(copy.url("live_query"), delta_cache_url)
     with running_query(tmp_path, settings) as other, other.client() as client:
         assert refused(client, follower.cursor)
         reasons = [each["reason"] for each in other.events("delta.foreign_cursor")]
@@ -217,9 +216,9 @@ def test_a_cursor_outlives_the_changes_that_are_deleted_for_their_age(
 
 
 def test_pages_that_hang_leave_connections_to_those_who_ask_for_stock(
-    delta_database: Database, valkey_server: RunningValkey, tmp_path: Path
+    delta_database: Database, delta_cache_url: str, tmp_path: Path
 ) -> None:
-    settings = settings_for(delta_database.url("live_query"), valkey_server.url, MEMORY_ENTRIES=0)
+    settings = settings_for(delta_database.url("live_query"), delta_cache_url, MEMORY_ENTRIES=0)
     with (
         running_query(tmp_path, settings) as query,
         query.client(timeout=10) as client,
@@ -248,7 +247,7 @@ def test_pages_that_hang_leave_connections_to_those_who_ask_for_stock(
 
 @pytest.mark.slow
 def test_a_cursor_outlives_a_crash_of_postgresql_and_not_a_backup_rolled_forward(
-    valkey_server: RunningValkey, tmp_path: Path
+    delta_cache_url: str, tmp_path: Path
 ) -> None:
     folder, port = tmp_path / "postgres", free_port()
     folder.mkdir()
@@ -257,7 +256,7 @@ def test_a_cursor_outlives_a_crash_of_postgresql_and_not_a_backup_rolled_forward
         migrate(server.url())
         set_role_password(server.url(), "live_query", ROLE_PASSWORD)
         settings = settings_for(
-            server.url("postgres", "live_query", ROLE_PASSWORD), valkey_server.url
+            server.url("postgres", "live_query", ROLE_PASSWORD), delta_cache_url
         )
         with running_query(tmp_path, settings) as query, query.client() as client:
             follower = Follower(over_http(client))

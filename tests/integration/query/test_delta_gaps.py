@@ -15,7 +15,6 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from services.embedded.valkey import RunningValkey
 from services.query import delta as delta_module
 from services.query.cursors import Cursor
 from services.query.delta import LOOK, Look
@@ -82,9 +81,9 @@ def relaying(database: Database) -> Generator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_the_copy_of_a_follower_equals_the_table(
-    database: Database, valkey_server: RunningValkey, tmp_path: Path, number: int
+    database: Database, delta_cache_url: str, tmp_path: Path, number: int
 ) -> None:
-    settings = settings_for(database.url("live_query"), valkey_server.url)
+    settings = settings_for(database.url("live_query"), delta_cache_url)
     with (
         running_query(tmp_path, settings) as query,
         query.client() as client,
