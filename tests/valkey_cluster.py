@@ -208,6 +208,14 @@ class Cluster:
         for node in (target, source, *self.nodes):
             if node.process is not None:
                 node.ask("CLUSTER SETSLOT", slot, "NODE", target.id)
+        # A node that has not heard of another's newer epoch takes a slot back without a newer one
+        # of its own, loses it again to what is still on its way, and drops the slot's keys.
+        wait_for(self._agree, "nodes that agree on the epochs")
+
+    def _agree(self) -> bool:
+        """Say whether every running node has the same view of all the epochs."""
+        views = [_epochs(node) for node in self.nodes if node.process is not None]
+        return all(view == views[0] for view in views)
 
 
 def parts(count: int) -> Iterator[tuple[int, int]]:
@@ -258,6 +266,11 @@ def _knows(node: ClusterNode, count: int) -> bool:
         and int(info.get("cluster_known_nodes", 0)) == count
         and slots == SLOTS
     )
+
+
+def _epochs(node: ClusterNode) -> dict[str, str]:
+    """Return the epoch of each node as this one knows it."""
+    return {each["node_id"]: each["epoch"] for each in node.ask("CLUSTER NODES").values()}
 
 
 def _ranges(told: Any) -> list[tuple[int, int]]:  # noqa: ANN401 -- two forms
