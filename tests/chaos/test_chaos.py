@@ -13,7 +13,7 @@ from tests.chaos.run import Scale, report, run
 WAVES = (("relay",), ("scheduler",)), ((FIRST,), (POSTGRES,), (VALKEY,), ("slow-worker",), (API,))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_every_change_reaches_every_subscriber_though_every_part_is_killed(tmp_path: Path) -> None:
     scale = Scale(500, lambda _: (list(wave) for wave in WAVES), pace=1.5, haste=3)

@@ -2,6 +2,8 @@
 
 import subprocess
 
+import pytest
+
 from tests.e2e.conftest import (
     PARTNERAPI,
     REPOSITORY,
@@ -18,6 +20,7 @@ STEPS = 11
 WITH_SANDBOX_KEY = 4  # of the steps
 
 
+@pytest.mark.long
 def test_the_demo_passes_after_another_within_the_same_minute(stack: LocalStack) -> None:
     _leave_what_a_killed_demo_leaves(stack)
     done = stack.run("demo")

@@ -206,6 +206,7 @@ def test_down_and_status_are_harmless_when_nothing_runs(own_stack: LocalStack) -
     assert not own_stack.state_dir.exists()
 
 
+@pytest.mark.long
 def test_two_stacks_run_side_by_side_and_one_survives_the_others_end(
     stack: LocalStack, own_stack: LocalStack
 ) -> None:
@@ -252,6 +253,7 @@ def test_ctrl_c_ends_the_stack_cleanly(own_stack: LocalStack) -> None:
         assert not (own_stack.state_dir / "stack.json").exists()
 
 
+@pytest.mark.long
 def test_nothing_is_left_when_the_supervisor_is_killed_and_all_is_kept(
     own_stack: LocalStack,
 ) -> None:
@@ -289,6 +291,7 @@ def test_a_child_that_crashes_at_start_is_one_line_that_names_it(own_stack: Loca
         assert own_stack.run("status").returncode == 3
 
 
+@pytest.mark.long
 def test_a_policy_with_faults_is_told_by_line_and_reaches_no_node(
     stack: LocalStack, own_stack: LocalStack, tmp_path: Path
 ) -> None:
@@ -328,6 +331,7 @@ export GATEWAY_PREFIX="$KONG_PREFIX"
 """
 
 
+@pytest.mark.long
 def test_the_kong_on_path_is_started_and_ended_with_all_that_it_started(
     own_stack: LocalStack, tmp_path: Path
 ) -> None:
@@ -344,6 +348,7 @@ def test_the_kong_on_path_is_started_and_ended_with_all_that_it_started(
     wait_for(lambda: not [pid for pid in children if process_state(pid)], "the children end")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="every other test runs as an ordinary user already")
 def test_an_ordinary_user_can_run_it_too(own_stack: LocalStack, tmp_path: Path) -> None:
     uid = pwd.getpwnam("nobody").pw_uid  # initdb wants a user that has a name

@@ -67,6 +67,7 @@ def status_of(node: Node, key: str) -> int:
         return wire.answer().status
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_hundred_publishes_fail_no_request_and_revive_no_key(
     node: Node, policy: Document

@@ -245,7 +245,7 @@ def test_pages_that_hang_leave_connections_to_those_who_ask_for_stock(
         assert asked(client, cursor).status_code == 200
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cursor_outlives_a_crash_of_postgresql_and_not_a_backup_rolled_forward(
     delta_cache_url: str, tmp_path: Path
 ) -> None:

@@ -78,7 +78,7 @@ def relaying(database: Database) -> Generator[None]:
         thread.join(10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_the_copy_of_a_follower_equals_the_table(
     database: Database, delta_cache_url: str, tmp_path: Path, number: int

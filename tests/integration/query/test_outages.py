@@ -20,6 +20,8 @@ from services.kernel.schema.migrate import migrate, set_role_password
 from services.kernel.schema.seed import products, seed
 from tests.query_process import QueryProcess, running_query, settings_for, wait_for_status
 
+pytestmark = pytest.mark.long
+
 INVENTORY = "/partner/v1/inventory"
 IDS = [product_id for product_id, _ in products(Environment.LIVE)]
 PASSWORD = "a-password-of-the-tests"

@@ -96,7 +96,7 @@ class Traffic:
         self._thread.join(10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_none_of_a_hundred_broken_files_is_published_and_traffic_is_unharmed(
     gateway: Gateway, nodes: list[RealNode], reconciling: Reconcile, logs: list[Any]
 ) -> None:

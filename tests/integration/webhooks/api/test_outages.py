@@ -22,6 +22,8 @@ from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows, connect_owner
 from tests.webhooks_process import running_api, settings_for
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Alone:

@@ -231,6 +231,7 @@ def test_a_lost_notification_is_made_up_for_by_the_poll(
         wait_for(lambda: relayed(rows), "the change relayed")
 
 
+@pytest.mark.long
 def test_connections_that_are_ended_at_random_lose_nothing(
     rows: WebhookRows, database: Database, make_relay: MakeRelay
 ) -> None:
