@@ -1,4 +1,4 @@
-"""The JavaScript reference library of Standard Webhooks, run by Node.js out of tests/javascript.
+"""The JavaScript of tests/javascript, run by Node.js: a reference library, a linter, a browser.
 
 Node.js and npm are those of the wheel that basedpyright brings along, otherwise those on PATH.
 """
@@ -17,7 +17,7 @@ import pytest
 
 FOLDER = Path(__file__).parent / "javascript"
 INSTALLED = FOLDER / "node_modules" / ".package-lock.json"
-WITHIN = 60.0  # seconds; three small packages
+WITHIN = 60.0  # seconds; two dozen packages of 45 MB together took 5
 
 Message = tuple[str, bytes, Mapping[str, str]]  # secret, body, headers
 
@@ -35,7 +35,7 @@ def install_javascript_library() -> None:
         fcntl.flock(held, fcntl.LOCK_EX)  # of several test processes one installs
         if INSTALLED.exists() and INSTALLED.stat().st_mtime >= lock.stat().st_mtime:
             return
-        done = _run("npm", "ci", "--no-progress")
+        done = run_javascript("npm", "ci", "--no-progress")
     if done.returncode != 0:
         _cannot_be_had(f"npm ci failed: {done.stderr.strip()[-500:]}")
 
@@ -46,12 +46,15 @@ def verify_in_javascript(messages: Sequence[Message]) -> list[str | None]:
         {"secret": secret, "body": body.decode(), "headers": dict(headers)}
         for secret, body, headers in messages
     ]
-    done = _run("node", "verify.mjs", given=json.dumps(given))
+    done = run_javascript("node", "verify.mjs", given=json.dumps(given))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def _run(program: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def run_javascript(
+    program: str, *arguments: str, given: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run `node` or `npm` in tests/javascript, with `given` as its standard input."""
     return subprocess.run(
         [*(_commands()[program] or [program]), *arguments],
         cwd=FOLDER,
@@ -77,5 +80,5 @@ def _commands() -> dict[str, list[str] | None]:
 
 def _cannot_be_had(reason: str) -> NoReturn:
     if os.environ.get("CI"):
-        pytest.fail(f"the JavaScript reference library cannot be had: {reason}")
-    pytest.skip(f"the JavaScript reference library cannot be had: {reason}")
+        pytest.fail(f"the JavaScript of the tests cannot be had: {reason}")
+    pytest.skip(f"the JavaScript of the tests cannot be had: {reason}")

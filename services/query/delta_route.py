@@ -1,16 +1,13 @@
 """Delta route: the delta sync as partners call it (Q13)."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import cast
 
 import msgspec
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import HTTPScope, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from services.kernel.errors import ErrorCode, PartnerError
-from services.kernel.timestamps import rfc3339
+from services.kernel.timestamps import Stamps
 from services.kernel.web.failures import REFUSALS, refuse_trailing_slash
 from services.kernel.web.inputs import query_parameters, refuse
 from services.kernel.web.request_scope import send_json
@@ -25,10 +22,10 @@ START_ANEW = "The cursor is too old, or of another database: start anew without 
 _encode = msgspec.json.Encoder().encode
 
 
-def changes_route(delta: Delta, clock: Callable[[], float]) -> ASGIRouteHandler:
-    """Return the handler of the delta sync, for every method; `clock` as of inventory_route."""
+def changes_handler(delta: Delta, clock: Callable[[], float]) -> ASGIApp:
+    """Return the handler of the delta sync, for every method; `clock` as of inventory_handler."""
+    stamps = Stamps()
 
-    @asgi(CHANGES_PATH, copy_scope=False)
     async def query_changes(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
         refuse_trailing_slash(scope)
         asked = cast("HTTPScope", scope)
@@ -36,7 +33,7 @@ def changes_route(delta: Delta, clock: Callable[[], float]) -> ASGIRouteHandler:
             raise PartnerError(*REFUSALS[405], headers={"Allow": "GET"})
         cursor, limit = _asked(asked["query_string"])
         page = await _next_page(delta, cursor, limit)
-        await send_json(send, 200, _answer(page, rfc3339(datetime.fromtimestamp(clock(), UTC))))
+        await send_json(send, 200, _answer(page, stamps.stamp(clock())))
 
     return query_changes
 
@@ -78,7 +75,7 @@ def _limit(text: str) -> int:
     return limit
 
 
-def _answer(page: Page, now: str) -> bytes:
+def _answer(page: Page, now: bytes) -> bytes:
     """Return the body: items are finished JSON and stay as they are."""
     removed = [each._asdict() for each in page.removed]
     return b'{"items":[%s],"removed":%s,"next_cursor":"%s","has_more":%s,"timestamp":"%s"}' % (
@@ -86,5 +83,5 @@ def _answer(page: Page, now: str) -> bytes:
         _encode(removed),
         encode(page.next_cursor).encode(),
         b"true" if page.has_more else b"false",
-        now.encode(),
+        now,
     )

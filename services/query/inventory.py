@@ -21,9 +21,9 @@ Items = list[bytes | None]  # for each id its item, ABSENT, or None where it is 
 
 
 class Found(NamedTuple):
-    """Items, JSON with commas between, and unknown ids; both in the order of the request (Q5)."""
+    """Items, finished JSON each, and unknown ids; both in the order of the request (Q5)."""
 
-    items: bytes
+    items: list[bytes]
     not_found: list[str]
 
 
@@ -54,7 +54,7 @@ class Inventory:
             found = await self._flights.get(_missing(product_ids, items))
             items = _completed(items, list(found.values()))
         return Found(
-            b",".join([item for item in items if item]),
+            [item for item in items if item],
             [each for each, item in zip(product_ids, items, strict=True) if not item],
         )
 

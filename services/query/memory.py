@@ -112,12 +112,12 @@ class Memory:
         held = (self._known.young, self._known.old, self._unknown.young, self._unknown.old)
         return sum(map(len, held))
 
-    def hot(self, product_ids: Sequence[str]) -> bytes | None:
-        """Return the items of these ids with commas between, if every one is hot, else None."""
+    def hot(self, product_ids: Sequence[str]) -> list[bytes] | None:
+        """Return the items of these ids, if every one is hot, else None."""
         if self._now() >= self._hot_until:
             return None
         try:
-            return b",".join(map(self._hot.__getitem__, product_ids))
+            return list(map(self._hot.__getitem__, product_ids))
         except KeyError:
             return None
 

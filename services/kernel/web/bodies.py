@@ -6,6 +6,7 @@ from litestar.types import Receive, Scope
 
 from services.kernel.errors import PartnerError
 from services.kernel.web.failures import REFUSALS
+from services.kernel.web.request_scope import request_headers
 
 BODY_LIMIT = 64 * 1024  # bytes; 100 ids of 64 four-byte characters, escaped, are below it
 
@@ -21,7 +22,7 @@ async def read_json_body(scope: Scope, receive: Receive) -> bytes:
 
     Raises PartnerError (413, 415) and ClientGoneError.
     """
-    given: dict[bytes, bytes] = dict(scope["headers"])
+    given = request_headers(scope)
     content_type = given.get(b"content-type", b"")
     if content_type != b"application/json" and not _JSON.fullmatch(content_type.strip()):
         raise PartnerError(*REFUSALS[415])

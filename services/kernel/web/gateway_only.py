@@ -8,6 +8,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from services.kernel import headers
 from services.kernel.environments import Environment
 from services.kernel.errors import ErrorCode, PartnerError
+from services.kernel.web.request_scope import request_headers
 
 NOT_FROM_GATEWAY = "Requests must come through the gateway"
 OTHER_ENVIRONMENT = "This API key is not valid for this environment"
@@ -19,7 +20,7 @@ _CREDENTIAL = headers.CREDENTIAL_IDENTIFIER.lower().encode()
 
 
 class GatewayOnly:
-    """Middleware that refuses what the gateway did not vouch for with its token."""
+    """Wraps a handler; refuses what the gateway did not vouch for with its token."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class GatewayOnly:
     # Not async: it hands on what the app returns. One coroutine fewer for each request.
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the request on, or raise PartnerError."""
-        given = dict(scope["headers"])
+        given = request_headers(scope)
         self._check(given)
         self._note_key(given.get(_CREDENTIAL, b""))
         return self._app(scope, receive, send)

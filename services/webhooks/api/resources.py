@@ -6,7 +6,7 @@ between a slash and an encoded one, which an id may hold; the contract has one s
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from services.kernel.environments import Environment
 from services.kernel.errors import PartnerError
 from services.kernel.web.bodies import ClientGoneError, read_json_body
 from services.kernel.web.failures import REFUSALS
-from services.kernel.web.request_scope import send_json
+from services.kernel.web.request_scope import request_headers, send_json
 from services.webhooks.api.refusals import NO_DELIVERY, NO_WEBHOOK, Refusal
 
 PartnerFinder = Callable[[str], Awaitable[UUID]]
@@ -52,7 +52,7 @@ class Call:
     @property
     def has_body(self) -> bool:
         """Whether a body was sent, be it of no JSON."""
-        given: dict[bytes, bytes] = dict(self.scope["headers"])
+        given = request_headers(self.scope)
         return b"transfer-encoding" in given or given.get(b"content-length", b"0") != b"0"
 
     def _id(self, name: str, refusal: Refusal) -> UUID:
@@ -111,8 +111,9 @@ class Resources:
         raise PartnerError(*REFUSALS[404])
 
     async def _partner(self, scope: HTTPScope) -> UUID:
-        given: dict[bytes, Any] = dict(scope["headers"])
-        custom_id = given[_CUSTOM_ID].decode("latin-1")  # GatewayOnly has looked at its end
+        custom_id = request_headers(scope)[_CUSTOM_ID].decode(
+            "latin-1"
+        )  # GatewayOnly has looked at its end
         return await self._find_partner(custom_id.removesuffix(self._suffix))
 
 
