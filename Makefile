@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes chaos check lock lock-check bench bench-hot bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes chaos check lock lock-check bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One environment for everything, from the lock; made again when the lock or the project changes.
 .venv: $(STAMP)
@@ -62,11 +62,11 @@ lock-check: $(STAMP)
 	  for f in dev runtime; do diff -q locks/$$f.txt $$tmp/$$f.txt >/dev/null || \
 	    { echo "locks/$$f.txt is not what pyproject.toml asks for; run: make lock"; exit 1; }; done
 
-bench: $(STAMP)  ## requests/s and latency through the gateway at 100 users (README's figures)
-	@$(BIN)/python -m benchmarks.gateway_load
-
-bench-hot: $(STAMP)  ## what a query costs the service, against the least that its server can cost
+bench: $(STAMP)  ## what a query costs the service, against the least that its server can cost
 	@$(BIN)/python -m benchmarks.hot_path
+
+bench-gateway: $(STAMP)  ## requests/s and latency through the gateway at 100 users (README's figures)
+	@$(BIN)/python -m benchmarks.gateway_load
 
 bench-webhooks: $(STAMP)  ## from a commit to its webhook, beside hanging receivers too; sends/s of one worker
 	@$(BIN)/python -m benchmarks.webhooks

@@ -1,6 +1,6 @@
 """Gateway load: what a partner sees through the gateway, and what the gateway itself costs.
 
-Run as `make bench`. It starts a stack of its own and takes turns between all cases, so that a slow
+Run as `make bench-gateway`. It starts a stack of its own and takes turns between all cases, so that a slow
 minute of the machine hits each; the median round is printed. Everything shares this machine's
 cores: gateway, query service, PostgreSQL, Valkey and the users. Exit code 1 when P95 at 100 users
 through the gateway is not below 200 ms (Q6) or any request failed.
@@ -138,7 +138,7 @@ def machine() -> str:
 
 def main() -> None:
     """Measure and exit with the verdict."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench-gateway", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of one measurement")
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """Hot path: what a query costs the service, beside the least that its server can cost.
 
-Run as `make bench-hot`. Every server is pinned to one core and the load and the stores to another;
+Run as `make bench`. Every server is pinned to one core and the load and the stores to another;
 a round takes turns between all cases, and a case is compared with the floor of its own round. The
 figure is the server's processor time for a request: it holds still where requests/s do not. Exit
 code 1 when a median is beyond its limit or any answer was not 200. README.md explains the figures.
@@ -37,7 +37,7 @@ from benchmarks.raw_load import Answers, run_load
 SIZES = (1, 3, 100)
 USERS = 64
 BATCHES = 400  # different requests of a case
-SETTLE = 0.2  # seconds of load before a measurement
+SETTLE = 0.1  # seconds of load before a measurement
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,9 @@ def _median(seen: list[Round], figure: Callable[[Round], float]) -> float:
 
 def main() -> None:
     """Measure and exit with the verdict."""
-    parser = argparse.ArgumentParser(prog="make bench-hot", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of one measurement")
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.4, help="length of one measurement")
     parser.add_argument("--json", type=Path, help="where to write every measurement")
     arguments = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Hot servers: what `make bench-hot` measures, each a process of its own, on real stores."""
+"""Hot servers: what `make bench` measures, each a process of its own, on real stores."""
 
 import json
 import os

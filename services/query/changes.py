@@ -102,6 +102,7 @@ class ChangeFeed:
         """Write what has changed since the last time; return how many products that were."""
         if self._seen is None:
             self._seen = await self._current_snapshot(connection)
+            self._memory.forget()  # what was read before may have changed before, too
         seen = self._seen
         read_began = self._clock()
         async with asyncio.timeout(READ_WITHIN):

@@ -12,9 +12,11 @@ from services.query.cache import Cache, CacheAwayError
 from services.query.flights import Flights
 from services.query.items import Entry
 from services.query.memory import Memory
-from services.query.store import Store
+from services.query.store import DatabaseBusyError, Store
 
 FILLS = 32  # cache writes under way at once; one more is left out, the next reader does it
+REFRESHES = 32  # flights, of Store's 128 reads, at which what is only aging is not read again yet
+WAITING = 1_024  # requests that wait for PostgreSQL; one more is refused at once
 FILLS_END_WITHIN = 1.0  # seconds that a shutdown waits for them
 
 Items = list[bytes | None]  # for each id its item, ABSENT, or None where it is not known
@@ -40,6 +42,7 @@ class Inventory:
         self._clock = clock
         # Of PostgreSQL only: a second MGET of an id costs less than to find and wait for the first.
         self._flights = Flights(self._from_database)
+        self._waiting = 0  # requests
         self._fills: set[asyncio.Task[None]] = set()
 
     async def find(self, product_ids: Sequence[str]) -> Found:
@@ -48,11 +51,13 @@ class Inventory:
         if hot is not None:
             return Found(hot, [])
         items = self._memory.look(product_ids)
+        aging = self._memory.take_aging()
+        if aging and self._flights.under_way < REFRESHES:
+            self._flights.start(aging)  # nobody waits; if PostgreSQL is away they are served on
         if None in items:
             items = _completed(items, await self._from_cache(_missing(product_ids, items)))
         if None in items:
-            found = await self._flights.get(_missing(product_ids, items))
-            items = _completed(items, list(found.values()))
+            items = _completed(items, await self._from_flights(_missing(product_ids, items)))
         return Found(
             [item for item in items if item],
             [each for each, item in zip(product_ids, items, strict=True) if not item],
@@ -72,6 +77,15 @@ class Inventory:
             return [None] * len(product_ids)
         # 1.5 us for each; what memory has learned meanwhile may be newer.
         return [found and self._memory.put(*found) for found in entries]
+
+    async def _from_flights(self, product_ids: list[str]) -> Items:
+        if self._waiting >= WAITING:
+            raise DatabaseBusyError
+        self._waiting += 1
+        try:
+            return list((await self._flights.get(product_ids)).values())
+        finally:
+            self._waiting -= 1
 
     async def _from_database(self, product_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Read these in one query, and let memory and the cache know."""

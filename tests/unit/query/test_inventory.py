@@ -5,10 +5,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from services.kernel.database_calls import DatabaseAwayError
 from services.query.cache import CacheAwayError
-from services.query.inventory import Found, Inventory
+from services.query.inventory import WAITING, Found, Inventory
 from services.query.items import ABSENT, Entry
 from services.query.memory import Bounds, Memory
+from services.query.store import DatabaseBusyError
 
 NOW = 1_000_000.0
 ROOMY = Bounds(1_000, 1_000_000)
@@ -22,9 +26,12 @@ class FakeStore:
         self.asked: list[list[str]] = []
         self.began, self.let = asyncio.Event(), asyncio.Event()
         self.let.set()
+        self.away = False
 
     async def read(self, product_ids: Sequence[str]) -> list[Entry]:
         self.asked.append(list(product_ids))
+        if self.away:
+            raise DatabaseAwayError
         found = [entry(each, self.versions.get(each, 0)) for each in product_ids]
         self.began.set()
         await self.let.wait()
@@ -139,6 +146,43 @@ def test_many_who_ask_for_the_same_at_once_are_one_read() -> None:
         answers = await asyncio.gather(*(setup.find("A", "B") for _ in range(50)))
         assert all(found.items == [b"{A 1}", b"{B 2}"] for found in answers)
         assert setup.store.asked == [["A", "B"]]
+
+    run(check)
+
+
+def test_what_ages_is_read_again_beside_the_request_and_lasts_while_postgresql_is_away() -> None:
+    async def check(setup: Setup) -> None:
+        setup.store.versions = {"A": 1}
+        await setup.find("A")
+        setup.now += 20
+        setup.cache.entries.clear()
+        setup.store.away = True
+        for _ in range(3):
+            assert await setup.find("A") == Found([b"{A 1}"], [])
+            await asyncio.sleep(0)
+        assert len(setup.store.asked) > 1
+        setup.store.away = False
+        setup.store.versions = {"A": 2}
+        await setup.find("A")
+        await asyncio.sleep(0.01)
+        assert await setup.find("A") == Found([b"{A 2}"], [])
+        setup.now += 20
+        assert await setup.find("A") == Found([b"{A 2}"], [])
+
+    run(check)
+
+
+def test_requests_do_not_wait_for_postgresql_without_end() -> None:
+    async def check(setup: Setup) -> None:
+        setup.store.let.clear()
+        waiting = [asyncio.create_task(setup.inventory.find(["A"])) for _ in range(WAITING)]
+        await setup.store.began.wait()
+        await asyncio.sleep(0)
+        with pytest.raises(DatabaseBusyError):
+            await setup.inventory.find(["A"])
+        setup.store.let.set()
+        assert await asyncio.gather(*waiting) == [Found([], ["A"])] * WAITING
+        assert await setup.inventory.find(["A"]) == Found([], ["A"])
 
     run(check)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.query.items import ABSENT, Entry
-from services.query.memory import HOT_FOR, LARGEST, OVERHEAD, Bounds, Memory
+from services.query.memory import FRESH_SHARE, LARGEST, OVERHEAD, Bounds, Memory
 
 MAX_AGE = 25.0
 ROOMY = Bounds(1_000, 10_000_000)
@@ -36,14 +36,13 @@ def absent(name: str, version: int = 0) -> Entry:
     return Entry(name, version, ABSENT)
 
 
-def test_items_are_hot_from_the_second_look_on_and_joined_in_the_order_asked() -> None:
+def test_items_are_hot_from_the_first_look_on_in_the_order_asked() -> None:
     clock = Clock()
     kept = memory(clock)
     kept.put(item("A", 1), clock.now)
     kept.put(item("B", 2), clock.now)
-    assert kept.hot(["B", "A"]) is None
-    assert kept.look(["B", "A"]) == [b"{B 2}", b"{A 1}"]
     assert kept.hot(["B", "A"]) == [b"{B 2}", b"{A 1}"]
+    assert kept.look(["B", "A"]) == [b"{B 2}", b"{A 1}"]
     assert kept.hot(["B", "C"]) is None
 
 
@@ -107,10 +106,57 @@ def test_what_is_hot_is_never_served_beyond_its_age() -> None:
     kept = memory(clock)
     began = clock.now
     kept.put(item("A", 1), began)
-    while clock.now < began + MAX_AGE + 2 * HOT_FOR:
+    while clock.now < began + MAX_AGE + 2:
         for found in (kept.hot(["A"]), kept.look(["A"])[0], kept.hot(["A"])):
             assert not found or clock.now < began + MAX_AGE
-        clock.now += HOT_FOR / 7
+        clock.now += 1 / 7
+
+
+def test_what_is_no_longer_fresh_is_served_on_and_told_to_its_reader() -> None:
+    clock = Clock()
+    kept = memory(clock)
+    began = clock.now
+    kept.put(item("A", 1), began)
+    told: list[float] = []
+    while clock.now < began + MAX_AGE:
+        assert kept.look(["A"]) == [b"{A 1}"]
+        if kept.take_aging():
+            told.append(clock.now - began)
+            assert kept.hot(["A"]) is None
+        else:
+            assert not told
+        clock.now += 0.25
+    assert told[0] == pytest.approx(MAX_AGE * FRESH_SHARE, abs=0.26)
+    assert kept.take_aging() == []
+    # Read again it is fresh again, and has its place among the hot ones.
+    kept.put(item("A", 1), clock.now)
+    assert kept.hot(["A"]) == [b"{A 1}"]
+    kept.look(["A"])
+    assert kept.take_aging() == []
+
+
+def test_what_was_read_again_is_hot_beyond_its_first_second_to_leave() -> None:
+    clock = Clock()
+    kept = memory(clock)
+    kept.put(item("A", 1), clock.now)
+    clock.now += MAX_AGE * FRESH_SHARE - 2
+    kept.put(item("A", 1), clock.now)
+    for _ in range(10):
+        clock.now += 1
+        assert kept.hot(["A"]) == [b"{A 1}"]
+
+
+def test_to_forget_drops_all_and_what_is_being_read() -> None:
+    clock = Clock()
+    kept = memory(clock)
+    kept.put(item("A", 1), clock.now)
+    clock.now += 1
+    kept.forget()
+    assert kept.hot(["A"]) is None
+    assert kept.put(item("B", 1), clock.now - 0.5) == b"{B 1}"
+    assert kept.look(["A", "B"]) == [None, None]
+    kept.put(item("B", 2), clock.now + 0.1)
+    assert kept.look(["B"]) == [b"{B 2}"]
 
 
 def test_what_is_too_old_or_from_the_future_is_answered_and_not_kept() -> None:
