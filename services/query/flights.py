@@ -14,7 +14,6 @@ class Flights(Generic[T]):
         """`fetch` returns something for every id that it is given, or raises."""
         self._fetch = fetch
         self._flights: dict[str, asyncio.Task[Mapping[str, T]]] = {}
-        self.under_way = 0  # flights; ids may be many more
 
     async def get(self, ids: Sequence[str]) -> dict[str, T]:
         """Return what is fetched for each id; ids that nobody fetches yet go in one batch.
@@ -22,27 +21,21 @@ class Flights(Generic[T]):
         Raises what the fetch of any of them raised. Whoever is cancelled ends no flight: others
         wait for it, and what it finds is kept for those who come.
         """
-        self.start(ids)
         flights = self._flights
+        grounded = [each for each in ids if each not in flights]
+        if grounded:
+            task = asyncio.create_task(self._fly(grounded))
+            task.add_done_callback(_note_failure)
+            flights.update(dict.fromkeys(grounded, task))
         joined = [(each, flights[each]) for each in ids]
         # Unlike gather and a plain await, wait leaves the tasks alone when it is cancelled.
         await asyncio.wait({task for _, task in joined})
         return {each: task.result()[each] for each, task in joined}
 
-    def start(self, ids: Sequence[str]) -> None:
-        """Fetch in one batch what nobody fetches yet; nobody waits for it here."""
-        grounded = [each for each in ids if each not in self._flights]
-        if grounded:
-            self.under_way += 1
-            task = asyncio.create_task(self._fly(grounded))
-            task.add_done_callback(_note_failure)
-            self._flights.update(dict.fromkeys(grounded, task))
-
     async def _fly(self, ids: Sequence[str]) -> Mapping[str, T]:
         try:
             return await self._fetch(ids)
         finally:  # with no await in between: whoever comes from now on starts anew
-            self.under_way -= 1
             for each in ids:
                 del self._flights[each]
 

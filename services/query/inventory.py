@@ -12,10 +12,10 @@ from services.query.cache import Cache, CacheAwayError
 from services.query.flights import Flights
 from services.query.items import Entry
 from services.query.memory import Memory
+from services.query.refreshing import Refresher
 from services.query.store import DatabaseBusyError, Store
 
 FILLS = 32  # cache writes under way at once; one more is left out, the next reader does it
-REFRESHES = 32  # flights, of Store's 128 reads, at which what is only aging is not read again yet
 WAITING = 1_024  # requests that wait for PostgreSQL; one more is refused at once
 FILLS_END_WITHIN = 1.0  # seconds that a shutdown waits for them
 
@@ -42,6 +42,7 @@ class Inventory:
         self._clock = clock
         # Of PostgreSQL only: a second MGET of an id costs less than to find and wait for the first.
         self._flights = Flights(self._from_database)
+        self._refresher = Refresher(memory, self._flights.get)
         self._waiting = 0  # requests
         self._fills: set[asyncio.Task[None]] = set()
 
@@ -51,9 +52,8 @@ class Inventory:
         if hot is not None:
             return Found(hot, [])
         items = self._memory.look(product_ids)
-        aging = self._memory.take_aging()
-        if aging and self._flights.under_way < REFRESHES:
-            self._flights.start(aging)  # nobody waits; if PostgreSQL is away they are served on
+        if self._memory.aging:
+            self._refresher.wake()
         if None in items:
             items = _completed(items, await self._from_cache(_missing(product_ids, items)))
         if None in items:
@@ -65,6 +65,7 @@ class Inventory:
 
     async def close(self) -> None:
         """Wait a little for cache writes under way."""
+        self._refresher.close()
         if self._fills:
             await asyncio.wait(self._fills, timeout=FILLS_END_WITHIN)
 

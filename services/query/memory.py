@@ -8,8 +8,8 @@ entries to the end of an OrderedDict would take longer than the whole hot path.
 That path is a dict of items alone. Every second those leave it that would cease to be fresh before
 the next, so that no lookup has to see an age: 100 random ids of 5,000 take 6 us, on a busy machine
 12; with the ages of tuples it was 10, and 18: what counts is how many places of memory are touched.
-What is no longer fresh is served until its age is reached, and its reader is told to read it again:
-so nobody waits for what is asked for often, and it lasts when PostgreSQL goes away.
+What is no longer fresh is served until its age is reached and, if it is asked for, read again
+meanwhile (refreshing.py): so nobody waits for it, and it lasts when PostgreSQL goes away.
 
 Versions settle which of two entries is right, whichever comes first. What was dropped has left no
 version to compare with: a read that began before a generation was closed can't fill memory once
@@ -18,6 +18,7 @@ that generation is dropped, unless something at least as old is still known of t
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from services.query.items import Entry
@@ -104,7 +105,7 @@ class Memory:
         self._fresh_for = self._max_age * FRESH_SHARE
         self._clock = clock
         self._latest = 0.0  # what the clock said last
-        self._aging: list[str] = []  # looked up, and no longer fresh
+        self.aging: dict[str, None] = {}  # ids that were looked up and are no longer fresh
         self._hot: dict[str, bytes] = {}  # of the young products, what is fresh this whole second
         self._leaving: dict[int, set[str]] = {}  # ids by the second in which they cease to be fresh
         self._second = 0  # the one that `_hot` is good for
@@ -132,10 +133,12 @@ class Memory:
         get = self._hot.get
         return [get(each) or self._search(each, now) for each in product_ids]
 
-    def take_aging(self) -> list[str]:
-        """Return what was looked up since the last time and should be read again soon."""
-        aging, self._aging = self._aging, []
-        return aging
+    def take_aging(self, most: int) -> list[str]:
+        """Return ids that should be read again, those noted first, and note them no longer."""
+        taken = list(islice(self.aging, most))
+        for each in taken:
+            del self.aging[each]
+        return taken
 
     def forget(self) -> None:
         """Drop all there is and what is being read now: something newer may go untold."""
@@ -204,7 +207,7 @@ class Memory:
             if product_id not in self._known.young:
                 self._keep(product_id, known, now)
             if known[0] + self._fresh_for <= now:
-                self._aging.append(product_id)
+                self.aging[product_id] = None
             return known[1]
         unknown = self._unknown.get(product_id)
         if unknown and unknown[0] > oldest:

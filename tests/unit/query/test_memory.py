@@ -120,19 +120,19 @@ def test_what_is_no_longer_fresh_is_served_on_and_told_to_its_reader() -> None:
     told: list[float] = []
     while clock.now < began + MAX_AGE:
         assert kept.look(["A"]) == [b"{A 1}"]
-        if kept.take_aging():
+        if kept.take_aging(10):
             told.append(clock.now - began)
             assert kept.hot(["A"]) is None
         else:
             assert not told
         clock.now += 0.25
     assert told[0] == pytest.approx(MAX_AGE * FRESH_SHARE, abs=0.26)
-    assert kept.take_aging() == []
+    assert kept.take_aging(10) == []
     # Read again it is fresh again, and has its place among the hot ones.
     kept.put(item("A", 1), clock.now)
     assert kept.hot(["A"]) == [b"{A 1}"]
     kept.look(["A"])
-    assert kept.take_aging() == []
+    assert not kept.aging
 
 
 def test_what_was_read_again_is_hot_beyond_its_first_second_to_leave() -> None:
