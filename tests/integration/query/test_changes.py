@@ -336,3 +336,22 @@ def test_the_feed_writes_through_to_a_real_cache(
         assert all(item is not None and b'"quantity":4242,' in item for item in items)
 
     asyncio.run(check())
+
+
+def test_what_memory_learned_before_the_first_look_is_not_believed(database: Database) -> None:
+    """It may have changed before that look, and the feed would never tell."""
+
+    async def check() -> None:
+        now = time.time()
+        memory = Memory(Bounds(100, 100_000), max_age=timedelta(seconds=25), clock=time.time)
+        memory.put(Entry("EARLY", 1, b"{}"), now - 1)
+        feed = feed_for(database, RecordingCache(), time.time, memory)
+        connection = await AsyncConnection.connect(database.url("live_query"), autocommit=True)
+        async with connection:
+            await feed.catch_up(connection)
+            assert memory.look(["EARLY"]) == [None]
+            memory.put(Entry("LATE", 1, b"{}"), time.time())
+            await feed.catch_up(connection)
+            assert memory.look(["LATE"]) == [b"{}"]
+
+    asyncio.run(check())
