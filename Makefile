@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes chaos check lock lock-check bench bench-gateway bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes browser chaos check lock lock-check bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,8 @@ demo: $(STAMP)  ## a partner queries live stock and gets webhooks, told step by 
 up: $(STAMP)  ## the local stack in the foreground; Ctrl-C ends it
 	@$(BIN)/partnerapi up
 
-test: $(STAMP)  ## every test but a few that take long (make check has them), against the embedded gateway
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not recipes and not long"
+test: $(STAMP)  ## every test but those that take long or a browser (make check has them)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not recipes and not long and not browser"
 
 test-gateway: $(STAMP)  ## the gateway's conformance cases; GATEWAY=kong runs them on a real Kong
 	@$(BIN)/python -m pytest tests/gateway
@@ -35,10 +35,13 @@ test-gateway: $(STAMP)  ## the gateway's conformance cases; GATEWAY=kong runs th
 recipes: $(STAMP)  ## the commands of docs/operations.md and docs/gateway.md, typed and compared
 	@$(BIN)/python -m pytest -m recipes tests/recipes
 
+browser: $(STAMP)  ## the pages of both APIs in a headless Chromium (Debian's package chromium)
+	@$(BIN)/python -m pytest -m browser tests/browser
+
 chaos: $(STAMP)  ## 10,000 stock changes while every part is killed again and again: nothing is lost
 	@$(BIN)/python -m tests.chaos.run
 
-check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, the tests, the recipes
+check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, every test, the recipes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright
@@ -46,6 +49,7 @@ check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, the t
 	@$(MAKE) --no-print-directory lock-check
 	@$(MAKE) --no-print-directory test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
+	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory recipes
 
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -1,9 +1,9 @@
 """Gateway load: what a partner sees through the gateway, and what the gateway itself costs.
 
-Run as `make bench-gateway`. It starts a stack of its own and takes turns between all cases, so that a slow
-minute of the machine hits each; the median round is printed. Everything shares this machine's
-cores: gateway, query service, PostgreSQL, Valkey and the users. Exit code 1 when P95 at 100 users
-through the gateway is not below 200 ms (Q6) or any request failed.
+Run as `make bench-gateway`. It starts a stack of its own and takes turns between all cases, so that
+a slow minute of the machine hits each; the median round is printed. Everything shares this
+machine's cores: gateway, query service, PostgreSQL, Valkey and the users. Exit code 1 when P95 at
+100 users through the gateway is not below 200 ms (Q6) or any request failed.
 """
 
 import argparse

@@ -283,11 +283,10 @@ def test_the_tiers_are_those_of_the_gateway() -> None:
     assert {name: int(limit) for name, limit in rows} == limits
 
 
-def test_production_sandbox_and_the_local_stack_are_named() -> None:
+def test_production_and_the_sandbox_are_named() -> None:
     assert [server["url"] for server in document["servers"]] == [
         "https://api.inventory.example",
         "https://sandbox-api.inventory.example",
-        "http://localhost:8000",
     ]
 
 

@@ -1,0 +1,46 @@
+"""Visits: open a page in the Chromium of this machine, driven out of tests/javascript."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.javascript_library import install_javascript_library, run_javascript
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+NO_BROWSER = (
+    "there is no Chromium on PATH: install Debian's package `chromium`"
+    " (apt-get install chromium); no other browser is downloaded"
+)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a visitor and the network saw of a page."""
+
+    text: str
+    errors: list[str]
+    requests: list[str]
+    refused: list[str]
+
+    @property
+    def hosts(self) -> set[str]:
+        """The hosts and ports that were asked for something; `data:` asks nobody."""
+        return {urlsplit(url).netloc for url in self.requests if not url.startswith("data:")}
+
+
+def visit(
+    address: str, awaited: str, *, clicked: str = "", shown: str = "", screenshot: str = ""
+) -> Visit:
+    """Open a page, wait for a text, click an element if one is given and wait for another text."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.fail(NO_BROWSER)
+    install_javascript_library()
+    done = run_javascript(
+        "node", "open_page.mjs", browser, address, awaited, clicked, shown, screenshot
+    )
+    assert done.returncode == 0, done.stderr
+    return Visit(**json.loads(done.stdout))
