@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes browser chaos check lock lock-check bench bench-gateway bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes docs-check browser chaos check lock lock-check bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,11 @@ test: $(STAMP)  ## every test but those that take long or a browser (make check 
 test-gateway: $(STAMP)  ## the gateway's conformance cases; GATEWAY=kong runs them on a real Kong
 	@$(BIN)/python -m pytest tests/gateway
 
-recipes: $(STAMP)  ## the commands of docs/operations.md and docs/gateway.md, typed and compared
+recipes: $(STAMP)  ## the commands of README, docs/operations.md and docs/gateway.md, typed and compared
 	@$(BIN)/python -m pytest -m recipes tests/recipes
+
+docs-check: recipes  ## all that README and docs say: commands, the partner guide, samples, names, the demo
+	@$(BIN)/python -m pytest tests/documents tests/samples tests/partner_client tests/e2e/test_demo.py
 
 browser: $(STAMP)  ## the pages of both APIs in a headless Chromium (Debian's package chromium)
 	@$(BIN)/python -m pytest -m browser tests/browser

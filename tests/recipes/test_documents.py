@@ -1,4 +1,4 @@
-"""The recipes of docs/, typed as they stand on a fresh local stack."""
+"""The recipes of README and docs/, typed as they stand on a fresh local stack."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import REPOSITORY, LocalStack
 from tests.recipes.console import commands_of, run, told
 
-DOCUMENTS = {"operations.md": 25, "gateway.md": 10}  # with the least number of commands
+DOCUMENTS = {"README.md": 6, "docs/operations.md": 25, "docs/gateway.md": 10}  # with the least number of commands
 WITHIN = 150.0  # seconds for all commands of a document
 
 
@@ -28,7 +28,7 @@ def stack(tmp_path: Path) -> Generator[LocalStack]:
 @pytest.mark.timeout(WITHIN + 60)
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_what_a_document_says_is_what_happens(stack: LocalStack, name: str) -> None:
-    document = REPOSITORY / "docs" / name
+    document = REPOSITORY / name
     commands = commands_of(document)
     assert len(commands) >= DOCUMENTS[name]
     programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
