@@ -51,7 +51,7 @@ check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, every
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory lock-check
 	@$(MAKE) --no-print-directory test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long
 	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory recipes
 

@@ -1,0 +1,150 @@
+"""Sandbox address: the local stack's sandbox under an address that every language can resolve.
+
+Locally the sandbox is told by its name, sandbox-api.localhost, which curl resolves by itself and
+other programs only where the system does. It can also give scripted answers first, as a gateway
+that is over its limit.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+
+from tests.e2e.conftest import SANDBOX_HOST
+
+OURS = {
+    "host",
+    "connection",
+    "upgrade",
+    "http2-settings",
+    "content-length",
+    "accept-encoding",
+    "date",
+}
+WITHIN = 20.0  # seconds
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """An answer that is given without asking the gateway."""
+
+    status: int
+    code: str
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def body(self) -> bytes:
+        """As every error looks."""
+        error = {"code": self.code, "message": "scripted", "request_id": "scripted-1"}
+        return json.dumps(error).encode()
+
+
+class SandboxAddress:
+    """A server that passes requests on, and notes their method, path and body."""
+
+    def __init__(self, gateway: str, key: str) -> None:
+        """Listen on a port of its own; `key` is for whoever asks."""
+        self.key = key
+        self.script: list[Scripted] = []
+        self.asked: list[tuple[str, str, bytes]] = []
+        self.before_post: Callable[[], None] = _nothing
+        self.after_post: Callable[[], None] = _nothing
+        self._client = httpx.Client(base_url=gateway, trust_env=False, timeout=WITHIN)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.address = self
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """What a partner sets as INVENTORY_URL."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def call(self, method: str, path: str, json: object = None) -> httpx.Response:
+        """Ask the sandbox, as the partner."""
+        headers = {"Host": SANDBOX_HOST, "X-API-Key": self.key}
+        answer = self._client.request(method, f"/partner/v1{path}", json=json, headers=headers)
+        assert answer.is_success, answer.text
+        return answer
+
+    def set_stock(self, product: str, quantity: int) -> None:
+        """Set a product's stock."""
+        self.call("PUT", f"/sandbox/inventory/{product}", {"quantity": quantity})
+
+    def stock(self, product: str) -> int:
+        """Ask for a product's quantity."""
+        found = self.call("POST", "/inventory", {"product_ids": [product]}).json()
+        return found["items"][0]["quantity"]
+
+    def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Answer by the script, or as the gateway does."""
+        self.asked.append((method, path, body))
+        if self.script:
+            scripted = self.script.pop(0)
+            return scripted.status, scripted.headers, scripted.body
+        passed = {name: value for name, value in headers.items() if name.lower() not in OURS}
+        if method == "POST":
+            self.before_post()
+        given = self._client.request(
+            method, path, content=body, headers={**passed, "Host": SANDBOX_HOST}
+        )
+        if method == "POST":
+            self.after_post()
+        kept = {name: value for name, value in given.headers.items() if name not in OURS}
+        return given.status_code, kept, given.content
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._client.close()
+
+
+def _nothing() -> None:
+    """Do nothing: what happens around a request unless a test says otherwise."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    address: SandboxAddress
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = 10  # seconds that a caller may take to send its request
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def do_PATCH(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        server = self.server
+        assert isinstance(server, _Server)
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        status, headers, content = server.address.answer(
+            self.command, self.path, dict(self.headers.items()), body
+        )
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base's name
+        """Say nothing."""
