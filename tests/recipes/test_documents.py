@@ -11,7 +11,8 @@ import pytest
 from tests.e2e.conftest import REPOSITORY, LocalStack
 from tests.recipes.console import commands_of, run, told
 
-DOCUMENTS = {"README.md": 6, "docs/operations.md": 25, "docs/gateway.md": 10}  # with the least number of commands
+# With the least number of commands.
+DOCUMENTS = {"README.md": 6, "docs/operations.md": 25, "docs/gateway.md": 10}
 WITHIN = 150.0  # seconds for all commands of a document
 
 
