@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import httpx
 
+from partner_inventory import PartnerInventoryError
 from services.embedded.children import StackError
 from services.embedded.commands import state_dir_option, told_in_one_line
-from services.embedded.demo_steps import STEPS, Scene, StepFailedError
+from services.embedded.demo_steps import STEPS, TIMEOUT, Scene, StepFailedError
 from services.embedded.demo_webhooks import WebhookStory
 from services.embedded.detach import fork_supervisor, wait_until_up
 from services.embedded.interrupts import Interrupts
@@ -19,8 +20,6 @@ from services.embedded.plan import GatewayKind
 from services.embedded.stack import Options
 from services.embedded.state import Phase, StackRecord, StateFolder, database_url, mail_folder
 from services.embedded.up import port_base_option, run_quietly
-
-TIMEOUT = 10.0  # seconds; the gateway gives up on a service after 4
 
 
 @click.command()
@@ -85,7 +84,7 @@ def _play(scene: Scene, number: int, title: str, step: Callable[[Scene], None]) 
     began = time.perf_counter()
     try:
         step(scene)
-    except StepFailedError as exc:
+    except (StepFailedError, PartnerInventoryError) as exc:
         click.echo(f"     FAILED: {exc}")
         return False
     click.echo(f"     ok, {(time.perf_counter() - began) * 1000:,.0f} ms")

@@ -1,29 +1,29 @@
 """Demo steps: what a partner meets, one function for each; every step asserts what it tells."""
 
 import functools
-import statistics
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import msgspec
 import psycopg
 
+from partner_inventory import PartnerInventory, PartnerInventoryError, RateLimitedError
 from services.embedded.program import SANDBOX_HOST
 from services.embedded.provision import DEMO_BASIC, TECHMART
 from services.embedded.stack import QUERY
 from services.embedded.state import KeyRing
 from services.kernel.environments import Environment
 from services.kernel.errors import STATUS_OF, ErrorCode
-from services.kernel.headers import API_KEY
 from services.kernel.schema.seed import products
 from services.kernel.stock import StockStatus, stock_status
 
 BATCH = 100  # products in one request, at most (Q1)
 BASIC_LIMIT = 60  # requests a minute of the tier `basic`
 SEEN_WITHIN = 1.0  # seconds from commit to sight, normally (Q7)
+TIMEOUT = 10.0  # seconds; the gateway gives up on a service after 4
 LOOK_EVERY = 0.005  # seconds between two looks of the reader
 EXCERPT = 200  # characters of an unexpected body that are shown
 
@@ -41,62 +41,38 @@ class Scene:
     stock_url: str  # the database, as the role that changes live stock
     say: Callable[[str], None]
 
-    def ask(
-        self, ids: Sequence[str], key: str | None, *, environment: Environment = Environment.LIVE
-    ) -> httpx.Response:
-        """Query stock as a partner does."""
-        body = {"product_ids": list(ids)}
-        return self.send("POST", QUERY, key, body=body, environment=environment)
+    def inventory(
+        self, environment: Environment = Environment.LIVE, *, key: str = "", partner: str = ""
+    ) -> PartnerInventory:
+        """Return a partner's client, TechMart's with its key unless another is named.
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        key: str | None,
-        *,
-        body: object = None,
-        environment: Environment = Environment.LIVE,
-    ) -> httpx.Response:
-        """Send a request as a partner does; live answers to any host name."""
-        headers = {API_KEY: key} if key is not None else {}
-        if environment is Environment.SANDBOX:
-            headers["Host"] = SANDBOX_HOST
-        try:
-            return self.client.request(method, path, json=body, headers=headers)
-        except httpx.HTTPError as exc:
-            msg = f"no answer from {self.client.base_url}: {exc or type(exc).__name__}"
-            raise StepFailedError(msg) from exc
-
-    def key(self, environment: Environment = Environment.LIVE, partner: str = "") -> str:
-        """Return a partner's key, TechMart's unless another is named."""
-        return self.keys[partner or TECHMART.name][environment]
+        It tries once: what the first answer is, a step is to see. Live answers to any host name.
+        """
+        return PartnerInventory(
+            str(self.client.base_url),
+            key or self.keys[partner or TECHMART.name][environment],
+            patience=0,
+            timeout=TIMEOUT,
+            http=self.client,
+            headers={"Host": SANDBOX_HOST} if environment is Environment.SANDBOX else None,
+        )
 
 
-def expect_items(answer: httpx.Response) -> list[dict[str, Any]]:
-    """Return the items of a good answer. Raises StepFailedError."""
-    if answer.status_code != 200:
-        raise StepFailedError(seen(answer))
-    return msgspec.json.decode(answer.content)["items"]
-
-
-def expect_error(answer: httpx.Response, code: ErrorCode) -> str:
-    """Return the message of this error. Raises StepFailedError."""
+def refused(call: Callable[[], object], code: ErrorCode) -> PartnerInventoryError:
+    """Return the error that a call ends with. Raises StepFailedError if that is another or none."""
+    expected = f"expected {STATUS_OF[code]} {code}"
     try:
-        body = msgspec.json.decode(answer.content, type=dict[str, str])
-    except msgspec.DecodeError:
-        body = {}
-    if answer.status_code != STATUS_OF[code] or body.get("code") != code:
-        msg = f"expected {STATUS_OF[code]} {code}, {seen(answer)}"
-        raise StepFailedError(msg)
-    if not body.get("request_id") or body["request_id"] != answer.headers.get("X-Request-ID"):
-        msg = f"the error's request_id is not its X-Request-ID, {seen(answer)}"
-        raise StepFailedError(msg)
-    return body.get("message", "")
-
-
-def seen(answer: httpx.Response) -> str:
-    """Return an unexpected answer in words."""
-    return f"got {answer.status_code}: {answer.text[:EXCERPT]}"
+        call()
+    except PartnerInventoryError as exc:
+        if (exc.status, exc.code) != (STATUS_OF[code], code):
+            msg = f"{expected}, got {exc}"
+            raise StepFailedError(msg) from exc
+        if not exc.request_id:
+            msg = f"the error has no request id: {exc}"
+            raise StepFailedError(msg) from exc
+        return exc
+    msg = f"{expected}, but it was answered"
+    raise StepFailedError(msg)
 
 
 @functools.cache
@@ -109,61 +85,78 @@ def query_three(scene: Scene) -> None:
     """Show one product that was in stock, one that was low and one that was out, at the start."""
     of_status = {stock_status(n): product for product, n in reversed([*products(Environment.LIVE)])}
     ids = [of_status[status] for status in StockStatus]
-    items = expect_items(scene.ask(ids, scene.key()))
-    if [item["product_id"] for item in items] != ids:
-        msg = f"asked for {ids}, got {[item['product_id'] for item in items]}"
+    items = scene.inventory().stock(ids).items
+    if [item.product_id for item in items] != ids:
+        msg = f"asked for {ids}, got {[item.product_id for item in items]}"
         raise StepFailedError(msg)
     for item in items:
-        scene.say(f"{item['product_id']:<14}{item['quantity']:>5}  {item['status']}")
+        scene.say(f"{item.product_id:<14}{item.quantity:>5}  {item.status}")
 
 
 def sync_listing(scene: Scene) -> None:
     """Fetch the whole listing, as a partner's hourly job does."""
     ids = listing()
-    batches = [ids[at : at + BATCH] for at in range(0, len(ids), BATCH)]
-    seen: set[str] = set()
-    took: list[float] = []
-    for batch in batches:
-        began = time.perf_counter()
-        answer = scene.ask(batch, scene.key())
-        took.append((time.perf_counter() - began) * 1000)
-        seen.update(item["product_id"] for item in expect_items(answer))
-        seen.update(msgspec.json.decode(answer.content)["not_found"])
+    began = time.perf_counter()
+    stock = scene.inventory().stock(ids)
+    took = (time.perf_counter() - began) * 1000
+    seen = {item.product_id for item in stock.items} | set(stock.not_found)
     if seen != set(ids):
         msg = f"{len(set(ids) - seen)} of {len(ids)} products did not come back"
         raise StepFailedError(msg)
-    scene.say(f"{len(seen):,} products seen in {len(batches)} batches of {BATCH}")
-    scene.say(f"a batch took {statistics.median(took):.0f} ms (median), {max(took):.0f} ms at most")
+    batches = math.ceil(len(ids) / BATCH)
+    scene.say(f"{len(seen):,} products seen in {batches} batches of {BATCH}")
+    scene.say(f"a batch took {took / batches:.0f} ms (mean)")
 
 
 def too_many_products(scene: Scene) -> None:
-    """Ask for one product more than allowed."""
-    answer = scene.ask(listing()[: BATCH + 1], scene.key())
-    message = expect_error(answer, ErrorCode.BATCH_SIZE_EXCEEDED)
-    scene.say(f"{BATCH + 1} products: 400 {ErrorCode.BATCH_SIZE_EXCEEDED}, {message!r}")
+    """Ask for one product more than allowed, in one request: the client's own batches never do."""
+    many = listing()[: BATCH + 1]
+    error = refused(lambda: scene.inventory().stock_by_get(many), ErrorCode.BATCH_SIZE_EXCEEDED)
+    scene.say(f"{BATCH + 1} products: {error.status} {error.code}, {error.message!r}")
 
 
 def no_key(scene: Scene) -> None:
-    """Ask without a key."""
-    message = expect_error(scene.ask(listing()[:1], None), ErrorCode.UNAUTHORIZED)
+    """Ask without a key, which the partner's client can't."""
+    try:
+        answer = scene.client.get(QUERY, params={"product_ids": listing()[0]})
+    except httpx.HTTPError as exc:
+        msg = f"no answer from {scene.client.base_url}: {exc or type(exc).__name__}"
+        raise StepFailedError(msg) from exc
+    message = _expect_error(answer, ErrorCode.UNAUTHORIZED)
     scene.say(f"401 {ErrorCode.UNAUTHORIZED}, {message!r}")
+
+
+def _expect_error(answer: httpx.Response, code: ErrorCode) -> str:
+    """Return the message of this error. Raises StepFailedError."""
+    try:
+        body = msgspec.json.decode(answer.content, type=dict[str, str])
+    except msgspec.DecodeError:
+        body = {}
+    got = f"got {answer.status_code}: {answer.text[:EXCERPT]}"
+    if answer.status_code != STATUS_OF[code] or body.get("code") != code:
+        msg = f"expected {STATUS_OF[code]} {code}, {got}"
+        raise StepFailedError(msg)
+    if not body.get("request_id") or body["request_id"] != answer.headers.get("X-Request-ID"):
+        msg = f"the error's request_id is not its X-Request-ID, {got}"
+        raise StepFailedError(msg)
+    return body.get("message", "")
 
 
 def wrong_key(scene: Scene) -> None:
     """Ask with a key that nobody was given."""
-    wrong = Environment.LIVE.key_prefix + "a-key-that-nobody-was-given"
-    message = expect_error(scene.ask(listing()[:1], wrong), ErrorCode.UNAUTHORIZED)
-    scene.say(f"401 {ErrorCode.UNAUTHORIZED}, {message!r}")
+    wrong = scene.inventory(key=Environment.LIVE.key_prefix + "a-key-that-nobody-was-given")
+    error = refused(lambda: wrong.stock(listing()[:1]), ErrorCode.UNAUTHORIZED)
+    scene.say(f"{error.status} {error.code}, {error.message!r}")
 
 
 def wrong_environment(scene: Scene) -> None:
     """Use the sandbox's key on live, then where it belongs."""
-    key = scene.key(Environment.SANDBOX)
-    message = expect_error(scene.ask(listing()[:1], key), ErrorCode.FORBIDDEN)
-    scene.say(f"the sandbox key on live: 403 {ErrorCode.FORBIDDEN}, {message!r}")
+    wrong = scene.inventory(key=scene.keys[TECHMART.name][Environment.SANDBOX])
+    error = refused(lambda: wrong.stock(listing()[:1]), ErrorCode.FORBIDDEN)
+    scene.say(f"the sandbox key on live: {error.status} {error.code}, {error.message!r}")
     ids = listing(Environment.SANDBOX)[:1]
-    items = expect_items(scene.ask(ids, key, environment=Environment.SANDBOX))
-    if [item["product_id"] for item in items] != ids:
+    items = scene.inventory(Environment.SANDBOX).stock(ids).items
+    if [item.product_id for item in items] != ids:
         msg = f"the sandbox knows nothing of its own product {ids[0]}"
         raise StepFailedError(msg)
     scene.say(f"the same key on the sandbox's host ({SANDBOX_HOST}): 200, {ids[0]}")
@@ -180,16 +173,18 @@ class Minute:
 
 def hit_limit(scene: Scene) -> None:
     """Send until the gateway says that it is enough."""
-    key = scene.key(partner=DEMO_BASIC.name)
+    inventory = scene.inventory(partner=DEMO_BASIC.name)
     minutes: list[Minute] = []
     # The edge of a minute may lie within: 60 before it, 60 after it, and one that is refused.
-    answer = scene.ask(listing()[:1], key)
-    while answer.status_code != 429 and sum(minute.passed for minute in minutes) <= 2 * BASIC_LIMIT:
-        expect_items(answer)
-        _count(minutes, _remaining(answer))
-        answer = scene.ask(listing()[:1], key)
-    expect_error(answer, ErrorCode.RATE_LIMITED)
-    _tell_limit(scene, minutes, _retry_after(answer.headers))
+    while sum(minute.passed for minute in minutes) <= 2 * BASIC_LIMIT:
+        try:
+            inventory.stock(listing()[:1])
+        except RateLimitedError as exc:
+            _tell_limit(scene, minutes, _retry_after(exc))
+            return
+        _count(minutes, _remaining(inventory))
+    msg = f"no 429 after {2 * BASIC_LIMIT + 1} requests"
+    raise StepFailedError(msg)
 
 
 def _count(minutes: list[Minute], remaining: int) -> None:
@@ -204,19 +199,19 @@ def _count(minutes: list[Minute], remaining: int) -> None:
         raise StepFailedError(msg)
 
 
-def _remaining(answer: httpx.Response) -> int:
-    if "RateLimit-Remaining" not in answer.headers:
+def _remaining(inventory: PartnerInventory) -> int:
+    if inventory.limit is None:
         msg = "an answer has no RateLimit-Remaining: the gateway does not reach its counters"
         raise StepFailedError(msg)
-    return int(answer.headers["RateLimit-Remaining"])
+    return inventory.limit.remaining
 
 
-def _retry_after(headers: Mapping[str, str]) -> int:
-    seconds = headers.get("Retry-After", "")
-    if not seconds.isdecimal() or not 1 <= int(seconds) <= 60:
-        msg = f"the 429's Retry-After is {seconds!r}, not 1 to 60 seconds"
+def _retry_after(error: RateLimitedError) -> int:
+    seconds = error.retry_after
+    if seconds is None or not 1 <= seconds <= 60:
+        msg = f"the 429's Retry-After is {seconds}, not 1 to 60 seconds"
         raise StepFailedError(msg)
-    return int(seconds)
+    return round(seconds)
 
 
 def _tell_limit(scene: Scene, minutes: list[Minute], retry_after: int) -> None:
@@ -254,11 +249,11 @@ def see_change(scene: Scene) -> None:
 
 
 def _look(scene: Scene, product: str) -> int:
-    items = expect_items(scene.ask([product], scene.key()))
+    items = scene.inventory().stock([product]).items
     if not items:
         msg = f"there is no product {product}"
         raise StepFailedError(msg)
-    return items[0]["quantity"]
+    return items[0].quantity
 
 
 CHANGE_STOCK = "UPDATE live.products SET quantity = %(quantity)s WHERE product_id = %(product)s"

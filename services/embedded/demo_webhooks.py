@@ -6,14 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import httpx
-import msgspec
-
+from partner_inventory import Attempt, Delivery, PartnerInventoryError
 from services.embedded.demo_mail import KeptMail, Mailbox
 from services.embedded.demo_receiver import PATH, Received, Receiver
-from services.embedded.demo_steps import Scene, StepFailedError, expect_error, seen
+from services.embedded.demo_steps import Scene, StepFailedError, refused
 from services.embedded.provision import TECHMART
 from services.embedded.webhook_programs import (
     LIVE_RETRY_DELAYS_TOLD,
@@ -25,7 +22,6 @@ from services.kernel.errors import ErrorCode
 from services.kernel.events import EventType
 from services.kernel.stock import LOW_STOCK_MAXIMUM
 
-WEBHOOKS = "/partner/v1/webhooks"
 PRODUCT = "DEMO-TECHMART-1"  # sandbox stock is shared: this one is the demo's own
 PLENTY = LOW_STOCK_MAXIMUM + 5
 EVENTS = (EventType.INVENTORY_LOW_STOCK, EventType.INVENTORY_OUT_OF_STOCK)
@@ -42,12 +38,12 @@ class WebhookStory:
 
     def __init__(self, scene: Scene, mail_folder: Path) -> None:
         """Take the stage and the folder of the mail sink."""
-        self._scene = scene
+        self._partner = scene.inventory(Environment.SANDBOX)
         self._mailbox = Mailbox(mail_folder)
         self._receiver = Receiver()
-        self._webhook = ""  # its path
+        self._webhook = ""  # its id
         self._missed = ""  # the event that could not be delivered
-        self._missed_since = ""
+        self._missed_since = datetime.now(UTC)
 
     @property
     def steps(self) -> Sequence[tuple[str, Callable[[Scene], None]]]:
@@ -61,17 +57,16 @@ class WebhookStory:
     def close(self) -> None:
         """Remove what is still there, whatever went wrong."""
         if self._webhook:
-            with suppress(StepFailedError):
-                self._ask("DELETE", self._webhook)
+            with suppress(PartnerInventoryError):
+                self._partner.delete_webhook(self._webhook)
         self._receiver.close()
 
     def be_called(self, scene: Scene) -> None:
         """Register, let stock fall, and verify what arrives."""
         self._remove_leftovers()
         self._receiver.open()
-        body = {"url": self._receiver.url, "events": EVENTS}
-        made = _expect(self._ask("POST", WEBHOOKS, body), 201)
-        self._webhook, self._receiver.secret = f"{WEBHOOKS}/{made['id']}", made["secret"]
+        made = self._partner.register_webhook(self._receiver.url, EVENTS)
+        self._webhook, self._receiver.secret = made.webhook.id, made.secret
         scene.say(f"registered {self._receiver.url}, the secret shown once")
         self._set_stock(PLENTY)
         for quantity, event in ((9, EVENTS[0]), (0, EVENTS[1])):
@@ -86,11 +81,11 @@ class WebhookStory:
         live = f"live: {LIVE_RETRY_DELAYS_TOLD}"
         scene.say(f"this sandbox tries again after about {sandbox_delays_told()} ({live})")
         self._set_stock(PLENTY)
-        self._missed_since = datetime.now(UTC).isoformat()
+        self._missed_since = datetime.now(UTC)
         self._set_stock(8)
         delivery = self._given_up(scene)
-        self._missed = delivery["event_id"]
-        scene.say(f"given up after {len(delivery['attempts'])} attempts: {delivery['state']}")
+        self._missed = delivery.event_id
+        scene.say(f"given up after {len(delivery.attempts)} attempts: {delivery.state}")
         self._tell_mail(scene, "the end of the retries")
 
     def catch_up(self, scene: Scene) -> None:
@@ -98,8 +93,7 @@ class WebhookStory:
         self._need(self._missed)
         self._receiver.open()
         before, asked = len(self._receiver.received), time.perf_counter()
-        answer = self._ask("POST", f"{self._webhook}/replay", {"since": self._missed_since})
-        scheduled = _expect(answer, 202)["scheduled"]
+        scheduled = self._partner.replay(self._webhook, self._missed_since).scheduled
         call = self._receiver.wait_for(
             lambda call: call.body.get("event_id") == self._missed,
             after=before,
@@ -117,15 +111,15 @@ class WebhookStory:
 
     def _end(self, scene: Scene) -> None:
         gone, self._webhook = self._webhook, ""
-        _expect(self._ask("DELETE", gone), 204)
-        expect_error(self._ask("GET", gone), ErrorCode.NOT_FOUND)
+        self._partner.delete_webhook(gone)
+        refused(lambda: self._partner.webhook(gone), ErrorCode.NOT_FOUND)
         scene.say(f"the webhook is deleted; {PRODUCT} stays")
 
     def _remove_leftovers(self) -> None:
         """Remove what a demo that was killed has left."""
-        for item in _expect(self._ask("GET", WEBHOOKS), 200)["items"]:
-            if item["url"].endswith(PATH):
-                _expect(self._ask("DELETE", f"{WEBHOOKS}/{item['id']}"), 204)
+        for each in self._partner.webhooks():
+            if each.url.endswith(PATH):
+                self._partner.delete_webhook(each.id)
 
     def _change(self, quantity: int, event: EventType) -> tuple[float, Received]:
         """Set the stock; return when that was asked for, and the verified call of its event."""
@@ -142,21 +136,21 @@ class WebhookStory:
         _check(call, event, quantity)
         return asked, call
 
-    def _given_up(self, scene: Scene) -> dict[str, Any]:
+    def _given_up(self, scene: Scene) -> Delivery:
         """Tell each attempt as the delivery log shows it; return the exhausted delivery."""
         deadline = time.perf_counter() + GIVEN_UP_WITHIN
         told = 0
         while True:
-            page = _expect(self._ask("GET", f"{self._webhook}/deliveries?limit=1"), 200)
-            delivery: dict[str, Any] = page["items"][0]  # that of the step before, at first
-            failed = [each for each in delivery["attempts"] if each["outcome"] != "delivered"]
+            page = self._partner.delivery_page(self._webhook, limit=1)
+            delivery = page.items[0]  # that of the step before, at first
+            failed = [each for each in delivery.attempts if each.outcome != "delivered"]
             for attempt, waited in itertools.islice(_with_waits(failed), told, None):
                 scene.say(_told_attempt(attempt, waited))
                 told += 1
-            if delivery["state"] == "exhausted":
+            if delivery.state == "exhausted":
                 return delivery
             if time.perf_counter() > deadline:
-                msg = f"after {GIVEN_UP_WITHIN:.0f} s and {told} attempts it is {delivery['state']}"
+                msg = f"after {GIVEN_UP_WITHIN:.0f} s and {told} attempts it is {delivery.state}"
                 raise StepFailedError(msg)
             time.sleep(LOOK_EVERY)
 
@@ -172,21 +166,10 @@ class WebhookStory:
         scene.say(f"  {mail.path}")
 
     def _set_stock(self, quantity: int) -> None:
-        path = f"/partner/v1/sandbox/inventory/{PRODUCT}"
-        item = _expect(self._ask("PUT", path, {"quantity": quantity}), 200)
-        if item["quantity"] != quantity:
-            msg = f"set to {quantity}, {PRODUCT} has {item['quantity']}"
+        item = self._partner.set_stock(PRODUCT, quantity)
+        if item.quantity != quantity:
+            msg = f"set to {quantity}, {PRODUCT} has {item.quantity}"
             raise StepFailedError(msg)
-
-    def _ask(self, method: str, path: str, body: object = None) -> httpx.Response:
-        scene = self._scene
-        return scene.send(
-            method,
-            path,
-            scene.key(Environment.SANDBOX),
-            body=body,
-            environment=Environment.SANDBOX,
-        )
 
     def _need(self, earlier: str) -> None:
         if not earlier:
@@ -194,26 +177,25 @@ class WebhookStory:
             raise StepFailedError(msg)
 
 
-def _with_waits(attempts: list[dict[str, Any]]) -> list[tuple[dict[str, Any], float | None]]:
+def _with_waits(attempts: list[Attempt]) -> list[tuple[Attempt, float | None]]:
     """Return attempts in their order, each with the seconds since the end of the one before."""
     waits: list[float | None] = [None]
     for before, after in itertools.pairwise(attempts):
-        began = datetime.fromisoformat(before["started_at"])
-        waited = datetime.fromisoformat(after["started_at"]) - began
-        waits.append(waited.total_seconds() - before["duration_ms"] / 1000)
+        waited = after.started_at - before.started_at
+        waits.append(waited.total_seconds() - before.duration_ms / 1000)
     return list(zip(attempts, waits, strict=False))
 
 
-def _told_attempt(attempt: dict[str, Any], waited: float | None) -> str:
+def _told_attempt(attempt: Attempt, waited: float | None) -> str:
     """Return a line for an attempt. Raises StepFailedError when it came too soon."""
-    number: int = attempt["number"]
+    number = attempt.number
     if waited is None:
-        return f"attempt {number}: {attempt['outcome']}"
+        return f"attempt {number}: {attempt.outcome}"
     planned = DELAYS[number - 2]
     if waited < planned * LEAST - 0.05:  # started_at and duration_ms are rounded
         msg = f"attempt {number} came {waited:.2f} s after the one before, not about {planned:g} s"
         raise StepFailedError(msg)
-    return f"attempt {number}, {waited:.1f} s later: {attempt['outcome']}"
+    return f"attempt {number}, {waited:.1f} s later: {attempt.outcome}"
 
 
 def _check(call: Received, event: EventType, quantity: int) -> None:
@@ -230,11 +212,3 @@ def _check_recipient(mail: KeptMail) -> None:
     if TECHMART.contact not in mail.to:
         msg = f"the mail went to {mail.to}, not to {TECHMART.contact}"
         raise StepFailedError(msg)
-
-
-def _expect(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """Return the body of an answer with this status, if it has one. Raises StepFailedError."""
-    if answer.status_code != status:
-        msg = f"expected {status}, {seen(answer)}"
-        raise StepFailedError(msg)
-    return msgspec.json.decode(answer.content) if answer.content else {}

@@ -11,10 +11,21 @@ import pytest
 from services.embedded import demo_webhooks
 from services.embedded.demo_mail import Mailbox
 from services.embedded.demo_steps import Scene, StepFailedError
-from services.embedded.demo_webhooks import PRODUCT, WEBHOOKS, WebhookStory
+from services.embedded.demo_webhooks import PRODUCT, WebhookStory
 
+WEBHOOKS = "/partner/v1/webhooks"
 KEYS = {"techmart": {"live": "pk_live_t", "sandbox": "pk_test_t"}}
 MAIL = "To: integration@techmart.example\nSubject: Webhook failing\n\nour calls to {} fail\n"
+
+
+AT = "2026-11-22T09:14:03Z"
+ITEM = {"product_id": PRODUCT, "status": "low_stock", "updated_at": AT, "version": 1}
+
+
+def webhook(webhook_id: str, url: str) -> dict[str, Any]:
+    never = dict.fromkeys(("disabled_reason", "failing_since", "previous_secret_until"))
+    rest = {"events": [], "state": "active", "created_at": AT}
+    return {"id": webhook_id, "url": url, **rest, **never}
 
 
 class Platform:
@@ -32,17 +43,17 @@ class Platform:
         self.asked.append((method, path))
         body = json.loads(request.content) if request.content else {}
         if method == "PUT":
-            return httpx.Response(200, json={"product_id": PRODUCT, **body})
+            return httpx.Response(200, json=ITEM | body)
         if method == "DELETE":
             return httpx.Response(204)
         if method == "POST" and path == WEBHOOKS:
             self.url = body["url"]
-            return httpx.Response(201, json={"id": "w-1", "secret": "whsec_MTIz"})
+            return httpx.Response(201, json=webhook("w-1", self.url) | {"secret": "whsec_MTIz"})
         if path.endswith("/replay"):
             return httpx.Response(202, json={"scheduled": 1, "next_since": None})
         if path.endswith("/deliveries"):
             return httpx.Response(200, json={"items": self.deliveries, "next_cursor": None})
-        items = [{"id": url[-1], "url": url} for url in self.left]
+        items = [webhook(url[-1], url) for url in self.left]
         return httpx.Response(200, json={"items": items})
 
 
@@ -75,11 +86,14 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Stage]:
 
 def attempt(number: int, second: float, outcome: str = "connection_failed") -> dict[str, Any]:
     started = f"2026-11-22T09:14:{second:09.6f}Z"
-    return {"number": number, "outcome": outcome, "started_at": started, "duration_ms": 1}
+    rest = {"series": 1, "status": None, "detail": "", "duration_ms": 1}
+    return {"number": number, "outcome": outcome, "started_at": started, **rest}
 
 
 def delivery(state: str, *attempts: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"event_id": "e-1", "state": state, "attempts": list(attempts)}]
+    never = dict.fromkeys(("product_id", "version", "next_attempt_at", "finished_at"))
+    rest = {"event_type": "inventory.low_stock", "series": 1, "occurred_at": AT, "created_at": AT}
+    return [{"event_id": "e-1", "state": state, "attempts": list(attempts), **rest, **never}]
 
 
 def test_a_call_that_does_not_come_fails_and_the_webhook_is_removed_at_the_end(

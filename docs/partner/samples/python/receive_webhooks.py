@@ -94,8 +94,9 @@ class Handler(BaseHTTPRequestHandler):
             return 411
         if int(length) > LARGEST:
             return 413
+        body = self.rfile.read(int(length))
         try:
-            event = verify(self.rfile.read(int(length)), dict(self.headers.items()), receiver.secrets)
+            event = verify(body, dict(self.headers.items()), receiver.secrets)
         except NotGenuineError as exc:
             print(f"refused: {exc}", flush=True)
             return 401
