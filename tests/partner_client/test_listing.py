@@ -221,3 +221,20 @@ def test_a_product_that_a_webhook_brought_before_the_first_sync_is_kept_if_it_is
     sync.listing.take(Item("C", 8, "low_stock", at, 40))
     sync.listing.sync()
     assert sync.held() == {"A": 4, "B": 6, "C": 8}
+
+
+def test_what_was_read_whole_is_not_read_again_when_following_fails(
+    database: sqlite3.Connection,
+) -> None:
+    sync = Syncing(
+        database,
+        page("c0"),
+        stock(("A", 5, 10), ("B", 6, 20), ("C", 7, 30)),
+        *[error(503, "SERVICE_UNAVAILABLE") for _ in range(2)],
+        page("c1", ("A", 4, 11)),
+    )
+    with pytest.raises(UnavailableError):
+        sync.listing.sync()
+    assert sync.listing.sync() == 1
+    assert sync.cursors() == [None, "c0", "c0", "c0"]
+    assert sync.held() == {"A": 4, "B": 6, "C": 7}
