@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes docs-check browser chaos check lock lock-check bench bench-gateway bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes docs-check browser chaos check lock lock-check loadtest bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +51,8 @@ check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, every
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory lock-check
 	@$(MAKE) --no-print-directory test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long --ignore tests/loadtests
+	@$(BIN)/python -m pytest -m long tests/loadtests
 	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory recipes
 
@@ -68,6 +69,9 @@ lock-check: $(STAMP)
 	  $(UV_COMPILE) -c $$tmp/dev.txt -o $$tmp/runtime.txt && \
 	  for f in dev runtime; do diff -q locks/$$f.txt $$tmp/$$f.txt >/dev/null || \
 	    { echo "locks/$$f.txt is not what pyproject.toml asks for; run: make lock"; exit 1; }; done
+
+loadtest: $(STAMP)  ## QA's load on a stack of its own, and a verdict: PROFILE=acceptance decides; FAULT=valkey-killed
+	@$(BIN)/python -m loadtests --profile $(or $(PROFILE),smoke) $(if $(FAULT),--fault $(FAULT)) --out $(or $(OUT),build/loadtests)
 
 bench: $(STAMP)  ## what a query costs the service, against the least that its server can cost
 	@$(BIN)/python -m benchmarks.hot_path
