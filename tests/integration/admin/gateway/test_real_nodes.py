@@ -124,8 +124,8 @@ def test_none_of_a_hundred_broken_files_is_published_and_traffic_is_unharmed(
             assert publisher is not None
             assert publisher.policy_hash == text_hash(KONG_YML.read_text("utf-8"))
     print(f"{len(FILES)} files; answers {dict(traffic.statuses)}")
-    # What answers behind the node shares this process with the checks of the files: on a busy machine
-    # it can be late by itself.
+    # What answers behind the node shares this process with the checks of the files: on a busy
+    # machine it can be late by itself.
     late = traffic.statuses.pop(504, 0)
     assert set(traffic.statuses) == {200}
     assert traffic.statuses.total() > len(FILES)
