@@ -38,7 +38,10 @@ from benchmarks.raw_load import Answers, run_load
 SIZES = (1, 3, 100)
 USERS = 64
 BATCHES = 400  # different requests of a case
-REFRESHED = 0.5  # seconds in which the service has read 5,000 products again
+IDLE = (
+    0.005  # seconds of processor time in LOOK_EVERY, at most; then nothing is read again any more
+)
+LOOK_EVERY, IDLE_WITHIN = 0.1, 10.0  # seconds
 SETTLE = 0.1  # seconds of load before a measurement
 
 
@@ -87,6 +90,21 @@ def measure(server: Server, requests: Sequence[bytes], *, users: int, seconds: f
     return _measured(answers, spent)
 
 
+def wait_until_idle(server: Server) -> None:
+    """Return when a server has ended what it does beside requests."""
+    deadline = time.monotonic() + IDLE_WITHIN
+    before = server.cpu_seconds()
+    while True:
+        time.sleep(LOOK_EVERY)
+        now = server.cpu_seconds()
+        if now - before < IDLE:
+            return
+        if time.monotonic() > deadline:
+            msg = f"{server.process.args!r} was never idle"
+            raise TimeoutError(msg)
+        before = now
+
+
 def _measured(answers: Answers, spent: float) -> Measured:
     count = answers.good + answers.bad
     return Measured(
@@ -117,7 +135,7 @@ def run_rounds(
             for users in (USERS, 1) if name in (FLOOR, MEMORY) else (USERS,):
                 if name == MEMORY:  # nobody asked it since its last turn: what has aged comes back
                     run_load(server.port, every, users=1, seconds=SETTLE)
-                    time.sleep(REFRESHED)
+                    wait_until_idle(server)
                 measured[name, size, users] = measure(
                     server, requests[name, size], users=users, seconds=seconds
                 )

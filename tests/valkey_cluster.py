@@ -208,8 +208,8 @@ class Cluster:
         for node in (target, source, *self.nodes):
             if node.process is not None:
                 node.ask("CLUSTER SETSLOT", slot, "NODE", target.id)
-        # A node that has not heard of another's newer epoch takes a slot back without a newer one
-        # of its own, loses it again to what is still on its way, and drops the slot's keys.
+        # A node that has not heard of another's newer epoch can take a slot back without a newer
+        # one of its own, lose it again to what is still on its way, and drop the slot's keys.
         wait_for(self._agree, "nodes that agree on the epochs")
 
     def _agree(self) -> bool:

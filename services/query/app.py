@@ -51,7 +51,7 @@ def make_partner_app(
             handler, token=backend_token, environment=environment, note_key=note_key
         )
 
-        # Not Litestar's middleware: that adds a second of its layers for exceptions, 10 us.
+        # Not Litestar's middleware: that adds a second of its layers for exceptions.
         @asgi(path, copy_scope=False)
         async def serve_partners(scope: Scope, receive: Receive, send: Send) -> None:
             await gateway_only(scope, receive, send)

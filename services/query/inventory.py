@@ -76,7 +76,7 @@ class Inventory:
             entries = await self._cache.read_entries(product_ids)
         except CacheAwayError:
             return [None] * len(product_ids)
-        # 1.5 us for each; what memory has learned meanwhile may be newer.
+        # 4 us for each; what memory has learned meanwhile may be newer.
         return [found and self._memory.put(*found) for found in entries]
 
     async def _from_flights(self, product_ids: list[str]) -> Items:

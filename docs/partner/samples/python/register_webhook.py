@@ -15,8 +15,9 @@ with PartnerInventory(os.environ["INVENTORY_URL"], os.environ["INVENTORY_KEY"]) 
 
     event_id = inventory.ping(made.webhook.id)
     delivery = inventory.delivery(made.webhook.id, event_id)
-    while not delivery.attempts and delivery.state not in ENDED:
-        time.sleep(0.5)
+    deadline = time.monotonic() + 60
+    while not delivery.attempts and delivery.state not in ENDED and time.monotonic() < deadline:
+        time.sleep(1.5)  # each look counts against the limit, of the smallest tier 60 a minute
         delivery = inventory.delivery(made.webhook.id, event_id)
     for attempt in delivery.attempts:
         print(f"ping: {attempt.outcome} {attempt.status or ''} {attempt.detail}".rstrip())
