@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes docs-check browser chaos check lock lock-check loadtest bench bench-gateway bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes docs-check browser chaos check lock lock-check loadtest verdicts bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,8 +51,8 @@ check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, every
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory lock-check
 	@$(MAKE) --no-print-directory test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long --ignore tests/loadtests --ignore tests/integration
-	@$(BIN)/python -m pytest -rs -m long tests/integration tests/loadtests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long --ignore tests/loadtests --ignore tests/faults --ignore tests/integration
+	@$(BIN)/python -m pytest -rs -m long tests/integration tests/loadtests tests/faults
 	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory recipes
 
@@ -72,6 +72,9 @@ lock-check: $(STAMP)
 
 loadtest: $(STAMP)  ## QA's load on a stack of its own, and a verdict: PROFILE=acceptance decides; FAULT=valkey-killed
 	@$(BIN)/python -m loadtests --profile $(or $(PROFILE),smoke) $(if $(FAULT),--fault $(FAULT)) --out $(or $(OUT),build/loadtests)
+
+verdicts: $(STAMP)  ## QA's load on a good build, three times, and on four broken ones: is each verdict right? 20 minutes
+	@$(BIN)/python -m tests.faults.run
 
 bench: $(STAMP)  ## what a query costs the service, against the least that its server can cost
 	@$(BIN)/python -m benchmarks.hot_path

@@ -101,7 +101,7 @@ class Asking(FastHttpUser):
         """
         sent, clock = time.time(), time.perf_counter()
         name = name or self.scenario
-        with _under_way(sent, name):
+        with under_way(sent, name):
             client: Any = self.client  # locust's types stop half way
             answer = client.request(
                 method, url, name=name, data=body, headers=dict(headers), catch_response=True
@@ -148,14 +148,18 @@ class Asking(FastHttpUser):
 
 
 @contextlib.contextmanager
-def _under_way(sent: float, name: str) -> Generator[None]:
+def under_way(sent: float, name: str) -> Generator[None]:
     """Keep a request where the end of the run finds it, should it never be answered."""
     place = object()
     Running.under_way[place] = (sent, name)
     try:
         yield
     except gevent.GreenletExit:
-        raise  # its user was ended, and it stays where it is
+        # Its user was ended. Locust ends one that waits, and may do so just as it sends again: that
+        # request was not given its time and says nothing.
+        del Running.under_way[place]
+        _note_unanswered(sent, name)
+        raise
     except BaseException:
         del Running.under_way[place]
         raise
@@ -164,12 +168,17 @@ def _under_way(sent: float, name: str) -> Generator[None]:
 
 
 def note_unanswered() -> None:
-    """Note what was never answered; requests that were just sent when the run ended say nothing."""
-    now = time.time()
+    """Note what was never answered until the end of the run."""
     for sent, name in Running.under_way.values():
-        if now - sent >= UNANSWERED_AFTER:
-            told = "no answer: it was under way when the run ended"
-            Running.recorder.note(Request(sent, now - sent, name, 0, Outcome.ERROR, told))
+        _note_unanswered(sent, name)
+
+
+def _note_unanswered(sent: float, name: str) -> None:
+    """Note a request that is given up; one that was just sent says nothing."""
+    seconds = time.time() - sent
+    if seconds >= UNANSWERED_AFTER:
+        told = "no answer: it was under way when its user ended"
+        Running.recorder.note(Request(sent, seconds, name, 0, Outcome.ERROR, told))
 
 
 def _judge(
