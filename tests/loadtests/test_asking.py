@@ -1,4 +1,4 @@
-"""Asking: a request whose user ends. In a process of its own: locust changes what it is loaded in."""
+"""Asking: a request whose user ends. In a process of its own: locust patches what loads it."""
 
 import subprocess
 import sys
