@@ -27,6 +27,21 @@ def test_the_sandbox_is_found_beside_live() -> None:
     assert local.sandbox_host == "sandbox-api.localhost"
 
 
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("http://127.9.8.7:8000", True),
+        ("http://[::1]:8000", True),
+        ("http://localhost:8000", True),
+        ("http://192.0.2.1:8000", False),
+        ("https://api.inventory.example", False),
+    ],
+)
+def test_a_receiver_on_this_machine_is_used_for_this_machine_only(host: str, here: bool) -> None:
+    assert foreign_site({"HOST": host, "API_KEY": "k"}).on_this_machine is here
+
+
 def test_scenarios_without_their_key_are_left_out_and_say_why() -> None:
     site = foreign_site({"HOST": "https://api.inventory.example", "API_KEY": "k"})
     left_out = without_scenarios(load_profiles()["acceptance"].mix, site, hooks=False)
