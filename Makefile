@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes docs-check browser chaos check lock lock-check loadtest verdicts bench bench-gateway bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes docs-check browser contract chaos check lock lock-check loadtest verdicts bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ docs-check: recipes  ## all that README and docs say: commands, the partner guid
 
 browser: $(STAMP)  ## the pages of both APIs in a headless Chromium (Debian's package chromium)
 	@$(BIN)/python -m pytest -m browser tests/browser
+
+contract: $(STAMP)  ## over 2,000 cases that Schemathesis makes of the contract, through the gateway; SEED=... repeats a run
+	@$(BIN)/python -m tests.cases.run
 
 chaos: $(STAMP)  ## 10,000 stock changes while every part is killed again and again: nothing is lost
 	@$(BIN)/python -m tests.chaos.run
