@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from services.kernel.settings import is_set
+
 # command -> where it is; loaded when it is called or listed.
 COMMANDS = {
     "up": "services.embedded.up",
@@ -23,6 +25,7 @@ COMMANDS = {
     "tokens": "services.admin.commands.tokens",
     "secrets": "services.admin.commands.secrets",
     "gateway": "services.admin.commands.gateway",
+    "database": "services.kernel.schema.commands",
 }
 STACK = "services.embedded"
 
@@ -41,9 +44,12 @@ class LazyGroup(click.Group):
         try:
             return getattr(import_module(COMMANDS[cmd_name]), cmd_name)
         except ModuleNotFoundError as exc:
-            if not COMMANDS[cmd_name].startswith(STACK) or (exc.name or "").startswith("services"):
+            name = exc.name or ""
+            # The production image has neither the extra's packages nor the local stack itself.
+            ours = name.startswith("services") and not name.startswith(STACK)
+            if not COMMANDS[cmd_name].startswith(STACK) or ours:
                 raise
-            return _missing(cmd_name, exc.name or "a package")
+            return _missing(cmd_name, name or "a package")
 
 
 def _missing(name: str, package: str) -> click.Command:
@@ -62,7 +68,7 @@ def find_environment() -> Mapping[str, str]:
 
     All or nothing, so that the local stack's partners never reach another gateway.
     """
-    if "ADMIN_DATABASE_URL" in os.environ:
+    if is_set("ADMIN_DATABASE_URL", os.environ):
         return os.environ
     try:
         state = import_module(f"{STACK}.state")

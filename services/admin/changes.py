@@ -17,6 +17,9 @@ from services.admin.gateway.render import parse_policy, render, tiers_of
 from services.admin.settings import AdminSettings
 from services.kernel.encryption import SecretBox
 
+# The outbox takes it from there to the log lines of the change's webhooks, until the commit.
+NAME_REQUEST = "SELECT set_config('partnerapi.request_id', %s, true)"
+
 Connect = Callable[[], AbstractContextManager[Connection[TupleRow]]]
 
 
@@ -52,6 +55,8 @@ class Admin:
     def changing(self, actor: Actor) -> Generator[Change]:
         """Lend a change, committed at the end of the with block unless that raises."""
         with self._connect() as connection, connection.transaction():
+            if actor.request_id:
+                connection.execute(NAME_REQUEST, [actor.request_id])
             yield Change(connection, actor, self.box)
 
     def publish(self) -> Published:

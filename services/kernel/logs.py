@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from services.kernel.request_lines import RequestLines
+
 
 class LogFormat(StrEnum):
     """How log lines look: `json` for machines, `console` for people."""
@@ -40,7 +42,22 @@ def configure_logs(log_format: LogFormat, *, service: str, environment: str) -> 
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    if log_format is LogFormat.JSON:
+        _made.append(RequestLines(service=service, environment=environment, write=_write))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+_made: list[RequestLines] = []
+
+
+def request_lines() -> RequestLines | None:
+    """Return what writes a line for each request; None where lines are for people, or not set."""
+    return _made[-1] if _made else None
+
+
+def _write(lines: str) -> None:
+    sys.stdout.write(lines)
+    sys.stdout.flush()
 
 
 def _service_adder(service: str, environment: str) -> structlog.typing.Processor:

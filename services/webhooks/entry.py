@@ -50,7 +50,9 @@ STATEMENT_TIMEOUT_MS = 5_000  # of a claim or a record, which take 1
 CONNECTIONS = 8  # of a lane's threads; each holds one for a millisecond at a time
 PREFETCH = 2  # wake-ups for each thread, those in work included; most are done in a millisecond
 IDLE_POLL_MS = 200  # how soon idle threads look at the queue again, at the latest
-DRAIN = 8.0  # seconds for calls under way at SIGTERM; a supervisor waits 10 before SIGKILL
+# Seconds at SIGTERM for calls under way and for recording them: a call takes 15 at most, and one
+# that is broken off would be made again. A supervisor waits 20 before SIGKILL.
+DRAIN = 17.0
 
 Environ = Mapping[str, str]
 log = structlog.get_logger()
@@ -205,10 +207,16 @@ def _start_lane(settings: WorkerSettings, lane: Lane, threads: int, background: 
     )
     consumers.queue_prefetch = PREFETCH * threads
     consumers.start()
-    background.run(f"{lane} leases", leases.run)
+    # Until the last call has ended, not until SIGTERM: a lapsed lease has its delivery sent again.
+    drained = threading.Event()
+    renewing = threading.Thread(
+        target=leases.run, args=[drained], name=f"{lane} leases", daemon=True
+    )
+    renewing.start()
 
     def end() -> None:
         consumers.stop(timeout=round(DRAIN * 1000))
+        drained.set()
         worker.close()
         pool.close(timeout=1)
 

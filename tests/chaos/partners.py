@@ -70,6 +70,10 @@ class Partners:
         since = 0.0 if from_the_first else time.time()
         self.subscriptions.append(Subscription(number, frozenset(plan.events), since))
 
+    def secrets_of(self, number: int) -> list[str]:
+        """Return an endpoint's secrets, oldest first."""
+        return self._secrets[number]
+
     def rotate(self, number: int) -> None:
         """Change an endpoint's secret, with the overlap that is the default."""
         plan = ENDPOINTS[number]

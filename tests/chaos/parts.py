@@ -221,6 +221,12 @@ class Chain:
         assert process is not None
         process.send_signal(number)
 
+    def wait_ended(self, name: str, within: float) -> int:
+        """Return a part's exit code; it ends by itself within so many seconds."""
+        process = self._parts[name].process
+        assert process is not None
+        return process.wait(within)
+
     def end(self, names: Sequence[str] = PARTS) -> None:
         """End parts, programs first, all of those at once."""
         running = [self._parts[name] for name in names if name in self._parts]

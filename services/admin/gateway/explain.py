@@ -27,12 +27,14 @@ _DOES = {
     "backend-token": "sets {header}, hides {hide} from the service",
     "request-termination": "ends the request",
     "error-envelope": "errors as code, message and request_id",
+    "prometheus": "counts and times the request, whoever answers it",
 }
 _FIELD = re.compile(r"\{([a-z_.]+)\}")
 _WAITS = ("connect", "write", "read")
 
 TERMINATION = "request-termination"
 ENVELOPE = "error-envelope"  # shapes an error that another plugin made: it runs on the way out
+AFTERWARDS = (ENVELOPE, "prometheus")  # run whoever ends the request
 NO_ROUTE = "404 NOT_FOUND: no route takes this request, whatever the key"
 
 
@@ -165,7 +167,7 @@ def _steps(
         plugin = policy.instance(name, route, known)
         if plugin is None or (route is None and name not in ("correlation-id", ENVELOPE)):
             continue
-        if not ended or name == ENVELOPE:
+        if not ended or name in AFTERWARDS:
             step = _step(plugin, groups, known)
             ended = ended or step.ends is not None
             yield step

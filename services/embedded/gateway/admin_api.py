@@ -39,6 +39,7 @@ class AdminApi:
         load: Callable[[str], Configuration],
         keep: Callable[[str], None],
         export: Callable[[], str],
+        metrics: Callable[[], bytes],
     ) -> None:
         """`load` checks a text and may take a while; `keep` stores an accepted one.
 
@@ -48,17 +49,17 @@ class AdminApi:
         self._load = load
         self._keep = keep
         self._export = export
+        self._metrics = metrics
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["path"] == "/metrics" and scope["method"] == "GET":
+            await _send(send, 200, self._metrics(), b"text/plain; charset=UTF-8")
+            return
         status, document = await self._answer(scope, receive)
         body = b"" if document is None else msgspec.json.encode(document)
-        headers = [(b"server", VERSION), (b"content-length", b"%d" % len(body))]
-        if body:
-            headers.append((b"content-type", b"application/json; charset=utf-8"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await _send(send, status, body, b"application/json; charset=utf-8")
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         method, path = scope["method"], scope["path"].rstrip("/")
@@ -107,6 +108,14 @@ class AdminApi:
         if self._hash == NO_CONFIGURATION_HASH:
             return 503, {"message": "no configuration available (empty configuration present)"}
         return 200, {"message": "ready"}
+
+
+async def _send(send: Send, status: int, body: bytes, kind: bytes) -> None:
+    headers = [(b"server", VERSION), (b"content-length", b"%d" % len(body))]
+    if body:
+        headers.append((b"content-type", kind))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def _read(receive: Receive) -> bytes:

@@ -77,6 +77,7 @@ def _service(entity: Entity) -> Service:
     url = urlsplit(given)
     return Service(
         id=entity.id,
+        name=values["name"],
         origin=f"http://{url.netloc}",
         path=url.path.rstrip("/").encode(),
         retries=values["retries"],
@@ -90,6 +91,7 @@ def _route(entity: Entity, service: Service) -> Route:
     values = entity.values
     return Route(
         id=entity.id,
+        name=entity.values["name"],
         service=service,
         hosts=frozenset(host.lower().encode() for host in values["hosts"]),
         paths=tuple(values["paths"]),

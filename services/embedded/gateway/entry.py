@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -34,6 +35,9 @@ IDLE = 65  # seconds until an idle client connection is closed; nginx's keepaliv
 GC_THRESHOLD = 20_000  # objects; requests leave few cycles, and a look at all objects is slow
 KEPT = "configuration"  # the file in the prefix folder; it holds keys in plain text
 
+# name=address[,address...][;name=...]
+HOSTS_PATTERN = r"^([a-z0-9-]+=[0-9.]+(,[0-9.]+)*(;|$))*$"
+
 _log = structlog.get_logger()
 
 
@@ -44,6 +48,9 @@ class Settings(msgspec.Struct, frozen=True):
     gateway_admin_port: int
     gateway_prefix: str
     gateway_host: str = "127.0.0.1"
+    gateway_admin_host: str = "127.0.0.1"
+    # Instead of Docker's DNS: `query=127.8.1.1,127.8.1.2;webhooks=127.8.2.1`
+    gateway_hosts: Annotated[str, msgspec.Meta(pattern=HOSTS_PATTERN)] = ""
 
 
 class _Listener(uvicorn.Server):
@@ -69,17 +76,18 @@ def main() -> None:
 async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
     surroundings = Surroundings(environment, time.time, CounterStores())
     prefix = Path(settings.gateway_prefix)
-    upstream = Upstream()
+    upstream = Upstream(hosts_of(settings.gateway_hosts))
     proxy = Proxy(_kept_configuration(prefix, surroundings), upstream)
     admin = AdminApi(
         proxy,
         load=lambda text: load(text, surroundings),
         keep=lambda text: keep(prefix, text),
         export=lambda: export(_kept_text(prefix), environment),
+        metrics=surroundings.metrics.text,
     )
     listeners = [
         _Listener(_config(proxy, settings.gateway_host, settings.gateway_port)),
-        _Listener(_config(admin, "127.0.0.1", settings.gateway_admin_port)),
+        _Listener(_config(admin, settings.gateway_admin_host, settings.gateway_admin_port)),
     ]
     _stop_on_signals(listeners)
     try:
@@ -87,6 +95,12 @@ async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
     finally:
         surroundings.stores.close()
         await upstream.close()
+
+
+def hosts_of(told: str) -> dict[str, list[str]]:
+    """Return the names and addresses of GATEWAY_HOSTS."""
+    pairs = [each.split("=") for each in told.split(";") if each]
+    return {name: addresses.split(",") for name, addresses in pairs}
 
 
 def _config(app: Proxy | AdminApi, host: str, port: int) -> uvicorn.Config:

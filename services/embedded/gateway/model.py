@@ -22,6 +22,7 @@ class Service:
     connect_timeout: float
     write_timeout: float
     read_timeout: float
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,7 @@ class Route:
     paths: tuple[str, ...]
     methods: frozenset[str]
     strip_path: bool
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ import structlog
 from services.embedded.gateway.body import ClientGoneError, Receive, RequestBody
 from services.embedded.gateway.exchange import Exchange
 from services.embedded.gateway.model import Configuration
+from services.embedded.gateway.plugins.base import Took
 from services.embedded.gateway.responses import (
     MALFORMED,
     NO_ROUTE,
@@ -56,7 +57,9 @@ class Proxy:
             if answer is None:
                 sent = loop.time()
                 service_answer = await self._ask(exchange)
-                await _relay(exchange, service_answer, send, (began, sent, loop.time()))
+                answered = loop.time()
+                response = await _relay(exchange, service_answer, send, (began, sent, answered))
+                _log_phase(exchange, response, Took(loop.time() - began, answered - sent))
                 return
         except UpstreamError as exc:
             answer, reason = exc.answer, str(exc)
@@ -65,7 +68,8 @@ class Proxy:
         except Exception:  # noqa: BLE001 -- the caller gets a 500, whatever it was
             answer = UNEXPECTED
             _log.exception("request.failed", path=exchange.raw_path)
-        await _say(exchange, answer, send, reason=reason)
+        response = await _say(exchange, answer, send, reason=reason)
+        _log_phase(exchange, response, Took(loop.time() - began, None))
 
     async def _decide(self, exchange: Exchange, fault: int | None) -> Answer | None:
         """Return the gateway's own answer, or None when the service is to be asked."""
@@ -126,7 +130,7 @@ async def _relay(
     answer: aiohttp.ClientResponse,
     send: Send,
     times: tuple[float, float, float],
-) -> None:
+) -> Response:
     """Send the service's answer on, piece by piece."""
     headers = [
         (lower, value)
@@ -143,6 +147,11 @@ async def _relay(
         _note(exchange, "upstream.broke_off", response, repr(exc))
     finally:
         answer.close()
+    return response
+
+
+def _log_phase(exchange: Exchange, response: Response, took: Took) -> None:
+    exchange.configuration.plans.log(exchange, response, took)
 
 
 async def _stream(answer: aiohttp.ClientResponse, response: Response, send: Send) -> None:
@@ -163,7 +172,7 @@ async def _stream(answer: aiohttp.ClientResponse, response: Response, send: Send
         await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
-async def _say(exchange: Exchange, answer: Answer, send: Send, *, reason: str) -> None:
+async def _say(exchange: Exchange, answer: Answer, send: Send, *, reason: str) -> Response:
     """Send an answer of the gateway's own, and log it: no service has seen this request."""
     response = own_response(answer, exchange.kong_request_id)
     exchange.configuration.plans.header_filter(exchange, response)
@@ -172,6 +181,7 @@ async def _say(exchange: Exchange, answer: Answer, send: Send, *, reason: str) -
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": False})
     _note(exchange, "request.refused", response, reason)
+    return response
 
 
 def _sign(exchange: Exchange, response: Response, times: tuple[float, float, float]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import aiohttp
 from aiohttp.abc import ResolveResult
@@ -48,12 +48,21 @@ class UpstreamError(Exception):
         self.answer = answer
 
 
+Hosts = Mapping[str, Sequence[str]]  # names and their addresses, instead of a name server's
+
+
 class _Resolver(aiohttp.ThreadedResolver):
     """The system's resolver, but a name server that does not answer is not waited for."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        super().__init__()
+        self._hosts = hosts
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
+        if host in self._hosts:
+            return [_address(host, port, address) for address in self._hosts[host]]
         try:
             async with asyncio.timeout(RESOLVE_WITHIN):
                 return await super().resolve(host, port, family)
@@ -62,14 +71,29 @@ class _Resolver(aiohttp.ThreadedResolver):
             raise OSError(msg) from exc
 
 
-class Upstream:
-    """All services; connections to them are kept and shared by all configurations."""
+def _address(host: str, port: int, address: str) -> ResolveResult:
+    return ResolveResult(
+        hostname=host,
+        host=address,
+        port=port,
+        family=socket.AF_INET,
+        proto=0,
+        flags=socket.AI_NUMERICHOST,
+    )
 
-    def __init__(self) -> None:
+
+class Upstream:
+    """All services; connections to them are kept and shared by all configurations.
+
+    Of a name with several addresses the next one is tried when one refuses a connection, as Kong
+    does; whose turn it is goes round.
+    """
+
+    def __init__(self, hosts: Hosts) -> None:
         """Open the client; inside of a running event loop."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEP_ALIVE, resolver=_Resolver()
+                limit=0, keepalive_timeout=KEEP_ALIVE, resolver=_Resolver(hosts)
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

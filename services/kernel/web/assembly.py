@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
+from prometheus_client.registry import Collector
 
 from services.kernel.web.failures import answer_failure
 from services.kernel.web.health import Dependency, health_routes
@@ -26,12 +27,14 @@ def make_app(
     *,
     exception_handlers: FailureHandlers | None = None,
     openapi: OpenAPIConfig | None = None,
+    collectors: Sequence[Collector] = (),
 ) -> ASGIApp:
     """Return an app; what its handlers raise becomes the envelope (A5).
 
-    `exception_handlers` take the place of the one that all services have.
+    `exception_handlers` take the place of the one that all services have; `collectors` show what
+    the service counts itself.
     """
-    metrics = RequestMetrics()
+    metrics = RequestMetrics(collectors)
     app = Litestar(
         route_handlers=[*routes, *health_routes(dependencies), metrics.route()],
         exception_handlers={**(exception_handlers or {Exception: answer_failure})},

@@ -1,6 +1,7 @@
 """Health: is the process alive, and can it serve? Answers for load balancers and people (D4)."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
@@ -8,6 +9,8 @@ import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
+# Of the process, as the signal that sets it is: it is about to end, and wants no more requests.
+LEAVING = threading.Event()
 CHECK_WITHIN = 1.0  # seconds; a dependency that takes longer counts as away
 
 
@@ -17,6 +20,10 @@ class Readiness(StrEnum):
     READY = "ready"
     DEGRADED = "degraded"  # it serves, without something that it can do without for a while
     UNAVAILABLE = "unavailable"
+    LEAVING = "leaving"  # it serves what still comes, and ends within seconds
+
+
+REFUSED = (Readiness.UNAVAILABLE, Readiness.LEAVING)
 
 
 class DependencyState(StrEnum):
@@ -50,7 +57,9 @@ def health_routes(dependencies: Mapping[str, Dependency]) -> list[HTTPRouteHandl
     @get("/health/ready")
     async def ready() -> Response[bytes]:
         health = await check_health(dependencies)
-        status = 503 if health.status is Readiness.UNAVAILABLE else 200
+        if LEAVING.is_set():
+            health.status = Readiness.LEAVING
+        status = 503 if health.status in REFUSED else 200
         body = msgspec.json.encode(health)
         return Response(body, status_code=status, media_type="application/json")
 

@@ -15,6 +15,7 @@ from services.kernel.environments import Environment
 from services.kernel.errors import PartnerError
 from services.kernel.stock import item_json
 from services.kernel.web.inputs import check_product_id, refuse
+from services.kernel.web.request_scope import current_request_id
 from services.webhooks.api.answers import encode
 from services.webhooks.api.refusals import NO_WEBHOOK
 from services.webhooks.api.requests import Simulated, quantity_of, simulation_of
@@ -55,9 +56,9 @@ class SandboxStore:
         self._set_quantity = for_environment(SET_QUANTITY, environment)
         self._set_simulation = for_environment(SET_SIMULATION, environment)
 
-    async def set_quantity(self, product_id: str, quantity: int) -> StockRow:
+    async def set_quantity(self, product_id: str, quantity: int, request_id: str) -> StockRow:
         """Set a product's stock, which makes the product if there is none."""
-        values = {"product_id": product_id, "quantity": quantity}
+        values = {"product_id": product_id, "quantity": quantity, "request_id": request_id}
 
         async def upsert(connection: Connection) -> StockRow | None:
             try:
@@ -112,7 +113,9 @@ class Sandbox:
     async def set_quantity(self, call: Call) -> Answer:
         """Set a product's stock."""
         product_id = _product_id(call.parameters["product_id"])
-        row = await self._store.set_quantity(product_id, quantity_of(await call.body()))
+        quantity = quantity_of(await call.body())
+        request_id = current_request_id(call.scope)
+        row = await self._store.set_quantity(product_id, quantity, request_id)
         item = item_json(row.product_id, row.quantity, row.updated_at, row.version)
         return Answer(200, item)
 
@@ -140,7 +143,9 @@ def _product_id(given: bytes) -> str:
 
 
 SET_QUANTITY = """
-INSERT INTO {env}.products (product_id, quantity) VALUES (%(product_id)s, %(quantity)s)
+INSERT INTO {env}.products (product_id, quantity)
+SELECT %(product_id)s::text, %(quantity)s::integer
+FROM set_config('partnerapi.request_id', %(request_id)s, true)  -- stock_changes takes it from there
 ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity
 RETURNING product_id, quantity, updated_at, version
 """

@@ -53,7 +53,7 @@ WHERE delivery.endpoint_id = %(endpoint_id)s AND delivery.event_id = due.event_i
     AND sending.calls < %(in_flight)s
     AND coalesce(sending.oldest > now() - %(hanging)s, true)
 RETURNING delivery.endpoint_id, delivery.event_id, series, attempts AS attempt,
-    event_type, occurred_at, data, url, secret,
+    event_type, occurred_at, data, request_id, url, secret,
     CASE WHEN previous_secret_until > now() THEN previous_secret END AS previous_secret,
     CASE WHEN simulations_left > 0 THEN simulation END AS simulation
 """
@@ -82,6 +82,7 @@ class Claim(msgspec.Struct, frozen=True):
     event_type: str
     occurred_at: datetime
     data: str  # finished JSON
+    request_id: str | None  # of the request that caused the event, for the log
     url: str
     secret: bytes  # sealed, as the previous one is
     previous_secret: bytes | None  # while it is valid

@@ -100,6 +100,12 @@ class DeliveryWorker:
         until = time.monotonic() + RECORD_WITHIN
         claim_next = not last and not self._stopping.is_set()
         if decision.verdict is Verdict.DELIVERED:
+            log.info(
+                "delivery.sent",
+                status=decision.status,
+                milliseconds=round(seconds * 1000),
+                **_named(claim),
+            )
             return self._recorded(
                 lambda: self._store.record_delivered(
                     claim, decision, seconds=seconds, claim_next=claim_next
@@ -170,13 +176,18 @@ class DeliveryWorker:
 
 
 def _log_failure(claim: Claim, decision: Decision, state: DeliveryState | None) -> None:
-    details = {
-        "endpoint_id": str(claim.endpoint_id),
-        "event_id": str(claim.event_id),
-        "attempt": claim.attempt,
-        "reason": reason_of(decision),
-    }
+    details = {**_named(claim), "reason": reason_of(decision)}
     if state is DeliveryState.EXHAUSTED:
         log.error("delivery.exhausted", **details)
     else:
         log.warning("delivery.failed", state=state, **details)
+
+
+def _named(claim: Claim) -> dict[str, object]:
+    """Return what every line of an attempt says; the request is that of the stock's change."""
+    return {
+        "request_id": claim.request_id,
+        "endpoint_id": str(claim.endpoint_id),
+        "event_id": str(claim.event_id),
+        "attempt": claim.attempt,
+    }

@@ -84,8 +84,8 @@ class Relay:
 
 def new_events(change: Change) -> Iterator[NewEvent]:
     """Yield what is stored of a change; a removal is nothing (W3)."""
-    _, product_id, old, new, version, changed_at = change
+    _, product_id, old, new, version, changed_at, request_id = change
     if new is not None:
         data = item_json(product_id, new, changed_at, version).decode()
         for event_type in events_of_change(old, new):
-            yield NewEvent(event_type, product_id, version, changed_at, data)
+            yield NewEvent(event_type, product_id, version, changed_at, data, request_id)

@@ -22,6 +22,7 @@ class Change(NamedTuple):
     new_quantity: int | None
     version: int
     changed_at: datetime
+    request_id: str | None  # of the request that made it, when one of our APIs did
 
 
 class NewEvent(NamedTuple):
@@ -32,6 +33,7 @@ class NewEvent(NamedTuple):
     version: int
     occurred_at: datetime
     data: str
+    request_id: str | None
 
 
 class Scheduled(NamedTuple):
@@ -50,7 +52,7 @@ WHERE id = ANY (ARRAY (
     SELECT id FROM {env}.stock_changes WHERE NOT relayed
     ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 ))
-RETURNING id, product_id, old_quantity, new_quantity, version, changed_at
+RETURNING id, product_id, old_quantity, new_quantity, version, changed_at, request_id
 """
 
 # Events get their ids in the order given. Endpoints are looked up after the changes were taken, so
@@ -59,11 +61,12 @@ STORE_EVENTS = """
 WITH given AS (
     SELECT * FROM unnest(
         %(types)s::text[], %(products)s::text[], %(versions)s::bigint[],
-        %(times)s::timestamptz[], %(data)s::text[]
-    ) WITH ORDINALITY AS given (event_type, product_id, version, occurred_at, data, place)
+        %(times)s::timestamptz[], %(data)s::text[], %(request_ids)s::text[]
+    ) WITH ORDINALITY
+        AS given (event_type, product_id, version, occurred_at, data, request_id, place)
 ), stored AS (
-    INSERT INTO {env}.events (event_type, product_id, version, occurred_at, data)
-    SELECT event_type, product_id, version, occurred_at, data FROM given ORDER BY place
+    INSERT INTO {env}.events (event_type, product_id, version, occurred_at, data, request_id)
+    SELECT event_type, product_id, version, occurred_at, data, request_id FROM given ORDER BY place
     RETURNING id, event_type
 ), subscribed AS MATERIALIZED (
     SELECT endpoints.id, endpoints.events, coalesce(endpoints.slow_until > now(), false) AS slow
@@ -106,9 +109,8 @@ class RelayStore:
 
     def store_events(self, session: Session, events: Sequence[NewEvent]) -> list[Scheduled]:
         """Store events and a delivery of each for every subscriber of its type."""
-        types, products, versions, times, data = (
-            [list(column) for column in zip(*events, strict=True)] if events else [[]] * 5
-        )
-        given = {"types": types, "products": products, "versions": versions}
-        rows = session.execute(self._store_events, {**given, "times": times, "data": data})
+        names = ("types", "products", "versions", "times", "data", "request_ids")
+        columns = zip(*events, strict=True) if events else [()] * len(names)
+        given = {name: list(column) for name, column in zip(names, columns, strict=True)}
+        rows = session.execute(self._store_events, given)
         return [Scheduled._make(row) for row in rows.fetchall()]

@@ -34,10 +34,32 @@ def test_without_the_extra_the_stack_says_so_and_admin_works(
     assert CliRunner().invoke(cli.main, ["partners", "--help"]).exit_code == 0
 
 
-def test_a_named_database_keeps_the_local_stack_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADMIN_DATABASE_URL", "postgresql://elsewhere/db")
+def test_the_production_image_has_no_local_stack_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> object:
+        if name.startswith("services.embedded"):
+            raise ModuleNotFoundError(name="services.embedded")
+        return real(name)
+
+    real = cli.import_module
+    monkeypatch.setattr(cli, "import_module", absent)
+    helped = CliRunner().invoke(cli.main, ["--help"])
+    assert helped.exit_code == 0
+    assert "database" in helped.output
+    up = CliRunner().invoke(cli.main, ["up"])
+    assert (
+        up.output == "Error: up needs the extra `embedded` (services.embedded is not installed)\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["ADMIN_DATABASE_URL", "ADMIN_DATABASE_URL_FILE"])
+def test_a_named_database_keeps_the_local_stack_out(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "elsewhere")
     monkeypatch.setattr(cli, "import_module", lambda _: pytest.fail("looked for a stack"))
-    assert cli.find_environment()["ADMIN_DATABASE_URL"] == "postgresql://elsewhere/db"
+    assert cli.find_environment()[name] == "elsewhere"
 
 
 def test_a_light_command_does_not_load_servers_and_drivers() -> None:

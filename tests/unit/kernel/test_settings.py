@@ -1,5 +1,6 @@
 """Settings: every fault of the environment in one message."""
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -49,3 +50,44 @@ def test_a_secret_never_stands_in_the_message() -> None:
     with pytest.raises(SettingsError) as told:
         load_settings(Example, {**GOOD, "PORT": "hunter2-secret"})
     assert "hunter2" not in str(told.value)
+
+
+def without(name: str) -> dict[str, str]:
+    return {other: value for other, value in GOOD.items() if other != name}
+
+
+def test_a_setting_may_stand_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("valkey://from-a-file/0\n\n")  # an editor's newline goes, a second one stays
+    settings = load_settings(Example, {**without("CACHE_URL"), "CACHE_URL_FILE": str(secret)})
+    assert settings.cache_url == "valkey://from-a-file/0\n"
+    (port := tmp_path / "port").write_text("81")
+    assert load_settings(Example, {**without("PORT"), "PORT_FILE": str(port)}).port == 81
+
+
+def test_a_setting_and_its_file_are_one_too_many(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("valkey://from-a-file/0")
+    with pytest.raises(SettingsError, match=r"\nCACHE_URL: CACHE_URL_FILE is set, too"):
+        load_settings(Example, {**GOOD, "CACHE_URL_FILE": str(tmp_path / "secret")})
+
+
+def test_a_file_that_cannot_be_read_is_told_by_setting_and_path(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent", tmp_path):
+        with pytest.raises(SettingsError) as told:
+            load_settings(Example, {**without("CACHE_URL"), "CACHE_URL_FILE": str(path)})
+        assert f"\nCACHE_URL_FILE: {path} can't be read: " in str(told.value)
+        assert "required" not in str(told.value)
+
+
+def test_what_a_file_holds_never_stands_in_the_message(tmp_path: Path) -> None:
+    (secret := tmp_path / "secret").write_text("hunter2-secret")
+    (binary := tmp_path / "binary").write_bytes(b"hunter2\xff")
+    for path, name in ((secret, "PORT"), (binary, "PORT_FILE")):
+        with pytest.raises(SettingsError, match=rf"\n{name}: ") as told:
+            load_settings(Example, {**without("PORT"), "PORT_FILE": str(path)})
+        assert "hunter2" not in str(told.value)
+
+
+def test_a_mistyped_name_of_a_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"CACHE_ULR_FILE: .* did you mean CACHE_URL_FILE\?"):
+        load_settings(Example, {**without("CACHE_URL"), "CACHE_ULR_FILE": str(tmp_path)})

@@ -210,6 +210,17 @@ PLUGINS: Mapping[str, Fields] = {
     },
     "error-envelope": {},
     "key-auth": _KEY_AUTH,
+    # From Kong's documentation of 3.9, not measured: its schema and its priority (13).
+    "prometheus": {
+        "per_consumer": Field(
+            bool, default=False, ours=Ours((False,), "10,000 partners would be as many series")
+        ),
+        "status_code_metrics": Field(bool, default=False),
+        "latency_metrics": Field(bool, default=False),
+        "bandwidth_metrics": Field(bool, default=False),
+        "upstream_health_metrics": Field(bool, default=False),
+        "ai_metrics": Field(bool, default=False, instead="there is no AI behind this gateway"),
+    },
     "rate-limiting": _RATE_LIMITING,
     "request-size-limiting": {
         "allowed_payload_size": Field(
@@ -242,12 +253,13 @@ PRIORITIES: Mapping[str, int] = {
     "acl": 950,
     "rate-limiting": 910,
     "backend-token": 900,
+    "prometheus": 13,
     "request-termination": 2,
     "error-envelope": 1,
 }
 # Where Kong lets these stand; all others may stand anywhere.
 NO_CONSUMER = frozenset(("acl", "key-auth", "error-envelope"))
-GLOBAL_ONLY = frozenset(("error-envelope",))
+GLOBAL_ONLY = frozenset(("error-envelope", "prometheus"))
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 PROTOCOLS = ("http", "https")

@@ -112,7 +112,7 @@ BUNDLED = frozenset(
         "ai-request-transformer", "ai-response-transformer", "aws-lambda", "azure-functions",
         "bot-detection", "cors", "datadog", "file-log", "grpc-gateway", "grpc-web", "http-log",
         "ip-restriction", "loggly", "opentelemetry", "post-function", "pre-function",
-        "prometheus", "redirect", "response-transformer", "session", "standard-webhooks",
+        "redirect", "response-transformer", "session", "standard-webhooks",
         "statsd", "syslog", "tcp-log", "udp-log", "zipkin",
     )
 )  # fmt: skip

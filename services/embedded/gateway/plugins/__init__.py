@@ -8,6 +8,7 @@ from services.embedded.gateway.plugins.base import Plugin
 from services.embedded.gateway.plugins.correlation_id import CorrelationId
 from services.embedded.gateway.plugins.error_envelope import ErrorEnvelope
 from services.embedded.gateway.plugins.key_auth import KeyAuth
+from services.embedded.gateway.plugins.prometheus import Prometheus
 from services.embedded.gateway.plugins.rate_limiting import RateLimiting
 from services.embedded.gateway.plugins.request_size_limiting import RequestSizeLimiting
 from services.embedded.gateway.plugins.request_termination import RequestTermination
@@ -18,6 +19,7 @@ _ALL: tuple[type[Plugin], ...] = (
     CorrelationId,
     ErrorEnvelope,
     KeyAuth,
+    Prometheus,
     RateLimiting,
     RequestSizeLimiting,
     RequestTermination,

@@ -1,12 +1,13 @@
 """Plugins: what each of them is made of, and what it may use."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 from services.embedded.gateway.counters import CounterStores
 from services.embedded.gateway.exchange import Exchange
 from services.embedded.gateway.fields import Fault, Fields, Values
+from services.embedded.gateway.metrics import GatewayMetrics
 from services.embedded.gateway.responses import Answer, Response
 
 
@@ -17,6 +18,14 @@ class Surroundings:
     environment: Mapping[str, str]  # what {vault://env/...} reads
     clock: Callable[[], float]  # seconds since 1970
     stores: CounterStores
+    metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
+
+
+class Took(NamedTuple):
+    """How long a request took, in seconds."""
+
+    whole: float
+    service: float | None  # until its head came; None if it was not asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +69,6 @@ class Plugin:
 
     def header_filter(self, exchange: Exchange, response: Response) -> None:
         """Change an answer before it goes out; also one to a request without a route."""
+
+    def log(self, exchange: Exchange, response: Response, took: Took) -> None:
+        """Take note of an answer that is out; requests without a route come here, too."""

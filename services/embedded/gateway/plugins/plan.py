@@ -4,19 +4,20 @@ from collections.abc import Mapping, Sequence
 
 from services.embedded.gateway.exchange import Exchange
 from services.embedded.gateway.model import Consumer, Route
-from services.embedded.gateway.plugins.base import Plugin, Scope
+from services.embedded.gateway.plugins.base import Plugin, Scope, Took
 from services.embedded.gateway.responses import Answer, Response
 
 
 class Plan:
     """The instances for one route and one consumer."""
 
-    __slots__ = ("access", "header_filter")
+    __slots__ = ("access", "header_filter", "log")
 
     def __init__(self, instances: Sequence[Plugin | None]) -> None:
         # Places of plugins that don't run stay, so that plans can be changed halfway.
         self.access = tuple(p if p and _has(p, "access") else None for p in instances)
         self.header_filter = tuple(p for p in instances if p and _has(p, "header_filter"))
+        self.log = tuple(p for p in instances if p and _has(p, "log"))
 
 
 class Plans:
@@ -72,6 +73,11 @@ class Plans:
         """Run the phase before the answer goes out."""
         for plugin in self.plan(exchange.route, exchange.consumer).header_filter:
             plugin.header_filter(exchange, response)
+
+    def log(self, exchange: Exchange, response: Response, took: Took) -> None:
+        """Run the phase after the answer went out."""
+        for plugin in self.plan(exchange.route, exchange.consumer).log:
+            plugin.log(exchange, response, took)
 
 
 def _precedence(route: str | None, service: str | None, consumer: str | None) -> list[Scope]:

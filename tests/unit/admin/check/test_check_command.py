@@ -77,7 +77,7 @@ def explained(file: Path, *arguments: str) -> str:
 def test_a_tier_is_explained_without_a_database(file: Path) -> None:
     text = explained(file, "--tier", "premium", "--env", "live", "/partner/v1/inventory?a=b")
     assert "GET /partner/v1/inventory, host" in text
-    assert "inventory-live (line 95)" in text
+    assert "inventory-live (line 106)" in text
     assert "1000 a minute by consumer" in text
     assert "60 a minute by ip" in text
     assert "answer   401 Unauthorized (429 above the limit)" in text
@@ -93,6 +93,7 @@ def test_plugins_are_told_in_the_order_in_which_kong_runs_them(file: Path) -> No
         ("acl", "service webhooks-sandbox"),
         ("rate-limiting", "consumer (tier basic)"),
         ("backend-token", "global"),
+        ("prometheus", "global"),
         ("error-envelope", "global"),
     ]
     assert document["anonymous_steps"][-2]["ends"] == "401 Unauthorized"

@@ -29,14 +29,15 @@ UPDATED, LOW, OUT = "inventory.updated", "inventory.low_stock", "inventory.out_o
     ],
 )
 def test_a_change_gives_its_events(old: int | None, new: int | None, types: list[str]) -> None:
-    found = list(new_events(Change(1, "A", old, new, 7, NOON)))
+    found = list(new_events(Change(1, "A", old, new, 7, NOON, None)))
     assert [event.event_type for event in found] == types
     assert len({event.data for event in found}) <= 1
 
 
 def test_an_event_carries_the_finished_item() -> None:
-    (event,) = new_events(Change(1, 'a "b" é', 0, 5, 7, NOON))
+    (event,) = new_events(Change(1, 'a "b" é', 0, 5, 7, NOON, "r-1"))
     assert event.product_id == 'a "b" é'
+    assert event.request_id == "r-1"
     assert event.data == (
         r'{"product_id":"a \"b\" é","quantity":5,"status":"low_stock",'
         '"updated_at":"2026-11-22T12:00:00.000005Z","version":7}'

@@ -1,0 +1,75 @@
+"""Leaving: what a service does between SIGTERM and its end, seen by one that is connected."""
+
+import http.client
+import json
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from services.embedded.valkey import RunningValkey
+from services.kernel import headers
+from tests.conftest import Database
+from tests.query_process import BACKEND_TOKEN, QueryProcess, running_query, settings_for
+from tests.waiting import wait_for
+
+ASKED = json.dumps({"product_ids": ["TABLET-00001"]})
+GATEWAYS = {
+    headers.BACKEND_TOKEN: BACKEND_TOKEN,
+    headers.CONSUMER_CUSTOM_ID: "techmart:live",
+    "Content-Type": "application/json",
+}
+
+
+def ask(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
+    """Ask for stock; return the status, and what is said about the connection."""
+    connection.request("POST", "/partner/v1/inventory", ASKED, GATEWAYS)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("Connection")
+
+
+def leave(query: QueryProcess) -> None:
+    query.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: bool(query.events("service.leaving")), "leaving")
+
+
+@pytest.mark.long
+def test_a_service_that_leaves_answers_and_asks_not_to_be_used_again(
+    database: Database, valkey: RunningValkey, tmp_path: Path
+) -> None:
+    settings = settings_for(database.url("live_query"), valkey.url)
+    with running_query(tmp_path, settings) as query:
+        kept, new, other = (
+            http.client.HTTPConnection("127.0.0.1", query.port, timeout=5) for _ in range(3)
+        )
+        with closing(kept), closing(new), closing(other):
+            assert ask(kept) == (200, None)
+            leave(query)
+            new.request("GET", "/health/ready")
+            answer = new.getresponse()
+            assert answer.status == 503
+            assert json.loads(answer.read())["status"] == "leaving"
+            assert ask(other) == (200, "close")  # a new connection
+            assert ask(kept) == (200, "close")  # one from before
+        began = time.monotonic()
+        assert query.process.wait(5) == 0
+        assert time.monotonic() - began < 2  # not the whole lame-duck time: nobody is connected
+
+
+@pytest.mark.long
+def test_a_second_sigterm_ends_it_at_once(
+    database: Database, valkey: RunningValkey, tmp_path: Path
+) -> None:
+    settings = settings_for(database.url("live_query"), valkey.url)
+    with running_query(tmp_path, settings) as query:
+        kept = http.client.HTTPConnection("127.0.0.1", query.port, timeout=5)
+        with closing(kept):
+            assert ask(kept) == (200, None)  # and stays connected
+            leave(query)
+            began = time.monotonic()
+            query.process.send_signal(signal.SIGTERM)
+            assert query.process.wait(5) == 0
+            assert time.monotonic() - began < 2
