@@ -1,10 +1,10 @@
 """Visits: open a page in the Chromium of this machine, driven out of tests/javascript."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from tests.javascript_library import install_javascript_library, run_javascript
@@ -17,6 +17,16 @@ NO_BROWSER = (
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """An SVG as it is shown; sizes in pixels."""
+
+    width: float
+    height: float
+    lines: list[tuple[float, float]]  # of each visible line, from where to where in x
+    words: list[str]
+
+
+@dataclass(frozen=True)
 class Visit:
     """What a visitor and the network saw of a page."""
 
@@ -24,6 +34,7 @@ class Visit:
     errors: list[str]
     requests: list[str]
     refused: list[str]
+    drawings: list[Drawing]
 
     @property
     def hosts(self) -> set[str]:
@@ -43,4 +54,4 @@ def visit(
         "node", "open_page.mjs", browser, address, awaited, clicked, shown, screenshot
     )
     assert done.returncode == 0, done.stderr
-    return Visit(**json.loads(done.stdout))
+    return msgspec.json.decode(done.stdout, type=Visit)

@@ -1,14 +1,15 @@
 // Opens a page in an installed Chromium and tells what a visitor and the network saw of it.
 // arguments: the browser's path, the address, a text to wait for, a selector to click then or "",
 // a text to wait for after that, a file for a screenshot or "".
-// stdout: {text, errors: [console errors and exceptions], requests: [urls], refused: ["status url"]}.
+// stdout: {text, errors: [console errors and exceptions], requests: [urls], refused: ["status url"],
+//   drawings: [{width, height, lines: [[x from, x to] of each line of two points and more], words}]}.
 import { chromium } from "playwright-core";
 
 const WITHIN = 20_000; // milliseconds for each step; it takes a second
 const [executablePath, address, awaited, clicked, shown, screenshot] = process.argv.slice(2);
 // Chromium has no sandbox for root, which CI is; the pages are our own.
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-const found = { text: "", errors: [], requests: [], refused: [] };
+const found = { text: "", errors: [], requests: [], refused: [], drawings: [] };
 try {
   const page = await browser.newPage({ viewport: { width: 1200, height: 1600 } });
   page.setDefaultTimeout(WITHIN);
@@ -32,7 +33,18 @@ try {
     await sees(shown);
   }
   found.text = await page.evaluate(() => document.body.innerText);
-  if (screenshot) await page.screenshot({ path: screenshot });
+  found.drawings = await page.evaluate(() =>
+    [...document.querySelectorAll("svg")].map((svg) => {
+      const { width, height } = svg.getBoundingClientRect();
+      const lines = [...svg.querySelectorAll("polyline")]
+        .filter((line) => line.points.numberOfItems > 1 && getComputedStyle(line).stroke !== "none")
+        .map((line) => line.getBoundingClientRect())
+        .map(({ left, right }) => [left, right]);
+      const words = [...svg.querySelectorAll("text")].map((text) => text.textContent);
+      return { width, height, lines, words };
+    }),
+  );
+  if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
 } catch (error) {
   found.errors.push(String(error));
 } finally {
