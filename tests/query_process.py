@@ -66,8 +66,8 @@ class QueryProcess:
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return what it has logged so far, all or one kind."""
-        lines = self.log.read_text().splitlines()
-        found = [json.loads(line) for line in lines if line.startswith("{")]
+        whole = self.log.read_text().rpartition("\n")[0]  # of the last line half may be written
+        found = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [event for event in found if name in (None, event["event"])]
 
 
@@ -106,7 +106,7 @@ def running_program(
 ) -> Generator[QueryProcess]:
     """Run a program that serves HTTP, of any service, for the length of a with block."""
     log = folder / f"{service}-{program}-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", f"services.{service}", *([program] if program else [])]
+    command = [sys.executable, "-m", f"services.{service}", *(program or "").split()]
     process = start(command, log=log, folder=folder, environment=settings)
     try:
         port = _port(process, log)

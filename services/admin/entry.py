@@ -14,6 +14,7 @@ from litestar.types import ASGIApp
 from services.admin.changes import Admin
 from services.admin.gateway.reconciler import Reconciler
 from services.admin.http.app import make_admin_app
+from services.admin.metrics import AdminMetrics
 from services.admin.settings import ServiceSettings
 from services.kernel.availability import Availability
 from services.kernel.database import ThreadPool, make_thread_pool
@@ -58,11 +59,13 @@ def build(settings: ServiceSettings) -> ASGIApp:
     admin = Admin(settings, box, pool.connection)
     name = f"{socket.gethostname()}, process {os.getpid()}"
     reconciler = Reconciler(settings, box, name=name, clock=time.monotonic)
+    metrics = AdminMetrics(admin, is_leader=lambda: reconciler.is_leader, clock=time.monotonic)
     return make_admin_app(
         admin,
         availability=Availability("database", clock=time.monotonic),
         dependencies={"postgresql": Dependency(lambda: _ping(admin), essential=True)},
         lifespan=_running(pool, reconciler),
+        collectors=[metrics],
     )
 
 

@@ -15,12 +15,21 @@ NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 class AdminSettings(msgspec.Struct, kw_only=True):
     """What both faces are told; each field is a variable of its name in capitals."""
 
-    admin_database_url: PostgresUrl  # of the role admin
+    admin_database_url: PostgresUrl  # PostgreSQL as the role admin, on the primary. Secret.
+    # Fernet keys, comma separated, newest first: API keys and secrets of endpoints are sealed with
+    # them; `partnerapi secrets new-master-key` makes one. Secret.
     master_keys: NonEmpty
-    kong_admin_urls: str = ""  # comma separated
+    # The Admin API of each node, comma separated, such as http://kong-1:8001; empty: nothing is
+    # published.
+    kong_admin_urls: str = ""
+    # The policy that nodes get: a path, from the working directory; read again when it changes.
     gateway_policy: NonEmpty = "gateway/kong.yml"
-    gateway_upstreams: str = ""  # `query-live=http://127.0.0.1:8101,...`: where kong.yml differs
-    gateway_counters_url: str = ""  # `valkey://127.0.0.1:8063/0`: likewise
+    # Addresses of services that differ from the policy's, comma separated:
+    # `query-live=http://127.0.0.1:8101`; empty: the policy's own.
+    gateway_upstreams: str = ""
+    # Where nodes count requests, if not where the policy says, without a password:
+    # `valkey://127.0.0.1:8063/0`.
+    gateway_counters_url: str = ""
 
     @property
     def nodes(self) -> list[str]:
@@ -38,9 +47,10 @@ class AdminSettings(msgspec.Struct, kw_only=True):
 class ServiceSettings(AdminSettings, kw_only=True):
     """What the service is told besides."""
 
+    # The address to listen on; 0.0.0.0 in a container, whose network says who may call.
     host: str = "127.0.0.1"
-    port: Port
-    log_format: LogFormat = LogFormat.JSON
+    port: Port  # to listen on; 0: one that the system chooses
+    log_format: LogFormat = LogFormat.JSON  # json: a line for machines; console: for people
 
 
 def _counter_store(url: str) -> CounterStore | None:

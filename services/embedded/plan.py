@@ -27,6 +27,8 @@ OFFSETS = {
     "query-live": 101,
     "webhooks-live": 102,
     "internal-live": 103,
+    "deliveries-live": 104,  # metrics and health of the programs in the background
+    "deliveries-sandbox": 200,
     "query-sandbox": 201,
     "webhooks-sandbox": 202,
 }

@@ -9,7 +9,8 @@ from services.kernel.environments import Environment
 
 QUEUE_DATABASE = 2  # of the one Valkey, beside the cache (0) and the counters (1)
 PARTS = ("relay", "scheduler", "worker", "slow-worker")  # one process, to save memory and time
-READY = "service.started"  # the line that a process without a port logs when it works
+# The line that they log when they work, be it that /health/ready can't say so yet.
+READY = "service.started"
 # A few partners of a laptop need no more; in production 32 and 16.
 THREADS = {"WORKER_THREADS": "8", "SLOW_WORKER_THREADS": "4"}
 # Seconds between the attempts of a series: short, because somebody sits in front of it. The live
@@ -68,15 +69,18 @@ def _api(environment: Environment, ports: dict[str, int], secrets: Secrets) -> P
 
 
 def _deliveries(environment: Environment, ports: dict[str, int], secrets: Secrets) -> Program:
+    name = f"deliveries-{environment}"
     return Program(
-        name=f"deliveries-{environment}",
+        name=name,
         stage=Stage.SERVICES,
         command=(sys.executable, "-m", "services.webhooks", *PARTS),
-        ports=(),
+        ports=(ports[name],),
         ready_word=READY,
         environment={
             **_common(environment, ports, secrets),
             **THREADS,
+            "HOST": HOST,
+            "METRICS_PORT": str(ports[name]),
             "SMTP_URL": f"smtp://{HOST}:{ports['mail']}",
             **_api_url(environment, ports),
         },

@@ -1,6 +1,6 @@
 """App: the two HTTP faces of the inventory; partners' behind the gateway, our own shop's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -8,6 +8,7 @@ from litestar import Response, asgi, get
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+from prometheus_client.registry import Collector
 
 from services.kernel.environments import Environment
 from services.kernel.errors import ErrorCode, PartnerError
@@ -43,6 +44,7 @@ def make_partner_app(
     dependencies: Mapping[str, Dependency],
     lifespan: Lifespan,
     clock: Clock,
+    collectors: Sequence[Collector] = (),
 ) -> ASGIApp:
     """Return the app that the gateway calls for partners."""
 
@@ -62,14 +64,20 @@ def make_partner_app(
         partner_route(INVENTORY_PATH, inventory_handler(inventory, clock)),
         partner_route(CHANGES_PATH, changes_handler(delta, clock)),
     ]
-    return make_app([*routes, *document_routes()], dependencies, lifespan)
+    routes += document_routes()
+    return make_app(routes, dependencies, lifespan, collectors=collectors)
 
 
 def make_internal_app(
-    inventory: Inventory, *, dependencies: Mapping[str, Dependency], lifespan: Lifespan
+    inventory: Inventory,
+    *,
+    dependencies: Mapping[str, Dependency],
+    lifespan: Lifespan,
+    collectors: Sequence[Collector] = (),
 ) -> ASGIApp:
     """Return the app that our own shop calls; no key, no gateway (Q10)."""
-    return make_app([stock_route(inventory)], dependencies, lifespan)
+    routes = [stock_route(inventory)]
+    return make_app(routes, dependencies, lifespan, collectors=collectors)
 
 
 def inventory_handler(inventory: Inventory, clock: Clock) -> ASGIApp:

@@ -33,6 +33,7 @@ class Breaker:
     ) -> None:
         """`probe` raises ServerAwayError soon; `clock` is monotonic, in seconds."""
         self.is_open = False
+        self.times_opened = 0
         self._probe = probe
         self._opened = opened
         self._availability = availability
@@ -66,6 +67,7 @@ class Breaker:
 
     def _open(self) -> None:
         self.is_open = True
+        self.times_opened += 1
         self._failures.clear()
         steady = self._clock() - self._closed_at >= STEADY
         self._pause = PROBE_FIRST if steady else min(self._pause * 2, PROBE_MOST)

@@ -17,7 +17,7 @@ from services.query.breaker import ServerAwayError
 from services.query.cache_url import parse_cache_url
 from services.query.cluster import Cluster
 from services.query.items import ABSENT, Entry
-from services.query.servers import OneServer, Servers
+from services.query.servers import Breakers, OneServer, Servers
 
 CLOCK_SKEW_MS = 1_000  # two machines' clocks may differ by this; one more ahead is not believed
 ORDER, FLAG = 32, 33  # bytes: where the ordering part and the whole header end
@@ -50,6 +50,11 @@ class Cache:
         self._servers: Servers = kind(address, self._prefix, availability)
         self._max_age_ms = round(max_age.total_seconds() * 1000)
         self._clock = clock
+
+    @property
+    def breakers(self) -> Breakers:
+        """Which of its servers are asked; for the metrics."""
+        return self._servers.breakers
 
     async def read(self, product_ids: Sequence[str]) -> list[bytes | None]:
         """Return for each id its item, ABSENT, or None when the cache does not know.

@@ -79,6 +79,12 @@ class ChangeFeed:
         self._listen = sql.SQL("LISTEN {}").format(channel).as_bytes()
         self._seen: str | None = None  # the snapshot up to which the caches know everything
         self._unwritten_since: float | None = None
+        self._read_at = clock()  # until the first time: the start
+
+    @property
+    def age(self) -> float:
+        """Seconds since it last knew what has changed; for the metrics."""
+        return max(0.0, self._clock() - self._read_at)
 
     async def run(self) -> None:
         """Follow until cancelled; connect again whenever the connection is lost."""
@@ -108,6 +114,7 @@ class ChangeFeed:
         async with asyncio.timeout(READ_WITHIN):
             snapshot, changed = await self._read(connection, seen)
         self._availability.succeeded()
+        self._read_at = read_began
         if _runs_backwards(seen, snapshot):
             log.warning("changes.database_replaced", seen=seen, found=snapshot)
             self._seen = snapshot

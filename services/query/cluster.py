@@ -21,6 +21,7 @@ from services.query.servers import (
     WRITE_NEWER,
     WRITE_NEWER_SHA,
     WRITE_WITHIN,
+    Breakers,
     is_no_script,
 )
 from services.query.valkey_connection import Reply
@@ -55,6 +56,15 @@ class Cluster:
         self._owners: list[Node | None] = []  # by slot; empty until the map is known
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_at = -REFRESH_EVERY
+        self._opened_by_gone = 0  # how often breakers opened of nodes that have left
+
+    @property
+    def breakers(self) -> Breakers:
+        """As Servers."""
+        all_of_them = [node.breaker for node in list(self._nodes.values())]
+        times_opened = self._opened_by_gone + sum(each.times_opened for each in all_of_them)
+        is_open = sum(each.is_open for each in all_of_them)
+        return Breakers(len(all_of_them) - is_open, is_open, times_opened)
 
     def refuse_if_away(self) -> None:
         """As Servers; the Cluster may have moved on to other nodes meanwhile."""
@@ -240,6 +250,7 @@ class Cluster:
         self._owners = owners
         for gone in set(self._nodes.values()) - set(owners):
             if gone.is_idle and gone.address not in self._seeds:
+                self._opened_by_gone += gone.breaker.times_opened
                 self._nodes.pop(gone.address).close()
 
 

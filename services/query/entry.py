@@ -28,6 +28,7 @@ from services.query.changes import ChangeFeed
 from services.query.delta import Delta
 from services.query.inventory import Inventory
 from services.query.memory import Bounds, Memory
+from services.query.metrics import QueryMetrics
 from services.query.settings import PartnerSettings, QuerySettings
 from services.query.store import Store
 
@@ -48,6 +49,7 @@ class Parts:
     inventory: Inventory
     delta: Delta  # asked by partners only, as key_uses
     key_uses: KeyUses  # nothing notes one in the internal program
+    metrics: QueryMetrics
 
     @property
     def dependencies(self) -> Mapping[str, Dependency]:
@@ -118,7 +120,8 @@ def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
     inventory = Inventory(store, cache, memory, clock=time.time)
     at_once = max(1, settings.database_pool_size // DELTA_SHARE)
     delta = Delta(calls, environment, at_once=at_once)
-    return Parts(pool, store, cache, feed, inventory, delta, key_uses)
+    metrics = QueryMetrics(inventory, memory, cache, store, feed)
+    return Parts(pool, store, cache, feed, inventory, delta, key_uses, metrics)
 
 
 def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:
@@ -133,9 +136,13 @@ def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:
             dependencies=parts.dependencies,
             lifespan=running(parts),
             clock=time.time,
+            collectors=[parts.metrics],
         )
     return make_internal_app(
-        parts.inventory, dependencies=parts.dependencies, lifespan=running(parts)
+        parts.inventory,
+        dependencies=parts.dependencies,
+        lifespan=running(parts),
+        collectors=[parts.metrics],
     )
 
 

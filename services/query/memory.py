@@ -55,8 +55,14 @@ class Generations:
         self.young: dict[str, Kept] = {}
         self.old: dict[str, Kept] = {}
         self._size = 0  # bytes of the young ones
+        self._old_size = 0
         self._closed_at = 0.0  # when the old ones became old
         self.forgotten_until = 0.0  # whatever was dropped had been written before this
+
+    @property
+    def size(self) -> int:
+        """Bytes; what was moved from the old ones to the young ones counts twice until they go."""
+        return self._size + self._old_size
 
     def get(self, product_id: str) -> Kept | None:
         """Return what is kept of an id, however long ago it was read."""
@@ -78,7 +84,9 @@ class Generations:
         kept = self.young.pop(product_id, None)
         if kept:
             self._size -= _size_of(product_id, kept)
-        self.old.pop(product_id, None)
+        kept = self.old.pop(product_id, None)
+        if kept:
+            self._old_size -= _size_of(product_id, kept)
 
     def clear(self, now: float) -> None:
         """Drop every entry, and take none whose read is under way now."""
@@ -91,7 +99,7 @@ class Generations:
         if self.old:
             self.forgotten_until = self._closed_at
         self.old, self.young = self.young, {}
-        self._size, self._closed_at = 0, now
+        self._old_size, self._size, self._closed_at = self._size, 0, now
 
 
 class Memory:
@@ -116,6 +124,11 @@ class Memory:
         """How many entries it holds, those beyond their age included."""
         held = (self._known.young, self._known.old, self._unknown.young, self._unknown.old)
         return sum(map(len, held))
+
+    @property
+    def size(self) -> int:
+        """How many bytes those take, about."""
+        return self._known.size + self._unknown.size
 
     def hot(self, product_ids: Sequence[str]) -> list[bytes] | None:
         """Return the items of these ids, if every one is hot, else None."""

@@ -5,7 +5,7 @@ All keys of a batch go in one command, so a batch is one round trip (Q8).
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from libvalkey import ReplyError, pack_command
 
@@ -34,8 +34,21 @@ return written
 WRITE_NEWER_SHA = hashlib.sha1(WRITE_NEWER.encode(), usedforsecurity=False).hexdigest()
 
 
+class Breakers(NamedTuple):
+    """How many servers are asked, how many are not as they are away, and how often one was so."""
+
+    closed: int
+    open: int
+    times_opened: int  # since the start, servers that have left included
+
+
 class Servers(Protocol):
     """Where the cache's values are; each key is whole, its prefix included."""
+
+    @property
+    def breakers(self) -> Breakers:
+        """How its servers are taken to be."""
+        ...
 
     def refuse_if_away(self) -> None:
         """Raise ServerAwayError when it is known that none of them can be asked."""
@@ -68,6 +81,12 @@ class OneServer:
         """Nothing connects before it is needed; `prefix` is a key that nobody writes."""
         probe = pack_command(("GET", prefix))
         self._node = Node(address.seeds[0], address.login, probe=probe, availability=availability)
+
+    @property
+    def breakers(self) -> Breakers:
+        """As Servers."""
+        breaker = self._node.breaker
+        return Breakers(int(not breaker.is_open), int(breaker.is_open), breaker.times_opened)
 
     def refuse_if_away(self) -> None:
         """As Servers."""

@@ -19,23 +19,32 @@ CacheAge = Annotated[float, msgspec.Meta(gt=0, le=25)]
 class QuerySettings(msgspec.Struct, kw_only=True):
     """Both programs; each field is a variable of its name in capitals."""
 
-    environment: Environment
-    database_url: PostgresUrl  # of the role <environment>_query, on the primary
+    environment: Environment  # whose stock it is; a process serves one
+    # PostgreSQL as the role <environment>_query, on the primary: a replica would be behind. Secret.
+    database_url: PostgresUrl
+    # Valkey, one server or a Cluster (query/cache_url.py); may be lost or emptied at any time.
+    # Secret if it has a password.
     cache_url: CacheUrl
+    # The address to listen on; 0.0.0.0 in a container, whose network says who may call.
     host: str = "127.0.0.1"
-    port: Port
-    log_format: LogFormat = LogFormat.JSON
-    # Readers may be 30 s behind (Q7); 5 s of that are for reads under way and clocks that differ.
+    port: Port  # to listen on; 0: one that the system chooses
+    log_format: LogFormat = LogFormat.JSON  # json: a line for machines; console: for people
+    # How old an item of memory or Valkey may get; less costs more reads of PostgreSQL. Readers may
+    # be 30 s behind (Q7); 5 s of that are for reads under way and clocks that differ.
     cache_max_age_seconds: CacheAge = 25
-    stock_poll_seconds: Positive = 1
-    # What this process keeps itself, above Valkey; 0 of either: nothing. At about 500 bytes each,
-    # the 25,000 products used last are here for certain; 5,000 are listed today.
+    stock_poll_seconds: Positive = 1  # between looks at changes whose notification got lost
+    # How many products this process keeps itself, above Valkey; 0: none. The half of them that was
+    # used last is here for certain: 25,000; 5,000 are listed today.
     memory_entries: NotNegative = 50_000
+    # The same in bytes, at about 500 for a product, whichever is reached first; 0: none.
     memory_bytes: NotNegative = 32 * 1024 * 1024
+    # Connections to PostgreSQL at most; one more follows the changes. Reads wait for one.
     database_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
 
 
 class PartnerSettings(QuerySettings, kw_only=True):
     """The partners' program."""
 
-    backend_token: BackendToken  # what the gateway sends in X-Backend-Token (A7)
+    # What the gateway sends in X-Backend-Token (A7), the nodes' BACKEND_TOKEN; 32 characters or
+    # more, random, the same everywhere. Secret.
+    backend_token: BackendToken

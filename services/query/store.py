@@ -39,7 +39,8 @@ class Store:
         """Take the calls of a pool that its owner opens and closes; `most` reads are under way."""
         self._calls = calls
         self._most = most
-        self._under_way = 0
+        self.under_way = 0
+        self.refused = 0  # reads, since the start
         self._told_busy = False
         self._read_stock = sql.SQL(READ_STOCK).format(env=sql.Identifier(environment)).as_bytes()
 
@@ -49,11 +50,11 @@ class Store:
         Raises DatabaseAwayError; at once, as DatabaseBusyError, when too many reads are under way.
         """
         self._refuse_if_busy()
-        self._under_way += 1
+        self.under_way += 1
         try:
             rows = await self._select(list(product_ids))
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
         newest: dict[str, StockRow] = {}
         for row in rows:  # a product that was removed and made again has a row in both tables
             known = newest.get(row.product_id)
@@ -67,12 +68,13 @@ class Store:
         await self._select([])
 
     def _refuse_if_busy(self) -> None:
-        if self._under_way >= self._most:
+        if self.under_way >= self._most:
+            self.refused += 1
             if not self._told_busy:
                 self._told_busy = True
-                log.warning("database.busy", reads=self._under_way)
+                log.warning("database.busy", reads=self.under_way)
             raise DatabaseBusyError
-        if self._under_way * 2 < self._most:
+        if self.under_way * 2 < self._most:
             self._told_busy = False
 
     async def _select(self, product_ids: list[str]) -> list[StockRow]:

@@ -25,17 +25,22 @@ from services.kernel.encryption import MasterKeyError, SecretBox
 from services.kernel.logs import configure_logs
 from services.kernel.settings import SettingsError
 from services.webhooks.delivery.claims import Claims
-from services.webhooks.delivery.leases import Leases
+from services.webhooks.delivery.leases import RENEW_EVERY, Leases
 from services.webhooks.delivery.records import Records
 from services.webhooks.delivery.schedule import RetrySchedule
 from services.webhooks.delivery.sender import Sender
 from services.webhooks.delivery.store import Store
 from services.webhooks.delivery.worker import DeliveryWorker
 from services.webhooks.mail.mailer import Mailer
+from services.webhooks.monitoring.health import ProcessHealth
+from services.webhooks.monitoring.listener import Listener, ListenerError, make_paths
+from services.webhooks.monitoring.loops import Loop
+from services.webhooks.monitoring.process import ProcessMetrics
 from services.webhooks.queue import ACTOR, Lane, Wakeups, make_broker
 from services.webhooks.relay.relay import Relay
 from services.webhooks.scheduler.scheduler import Scheduler
 from services.webhooks.settings import (
+    BackgroundSettings,
     RelaySettings,
     SchedulerSettings,
     WebhookSettings,
@@ -62,6 +67,7 @@ log = structlog.get_logger()
 class Background:
     """What runs beside each other in one process, and how to end it."""
 
+    metrics: ProcessMetrics
     stop: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list[threading.Thread])
     endings: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
@@ -94,13 +100,16 @@ def main() -> None:
             _fail(USAGE, code=2)
     except (SettingsError, MasterKeyError) as exc:
         _fail(str(exc), code=2)
+    except ListenerError as exc:
+        _fail(f"webhooks {' '.join(programs)}: {exc}", code=1)
 
 
 def _run_background(programs: Sequence[str], environ: Environ) -> None:
-    common = load(WebhookSettings, environ)
+    common = load(BackgroundSettings, environ)
     service = f"webhooks {' '.join(programs)}"
     configure_logs(common.log_format, service=service, environment=common.environment)
-    background = Background()
+    background = Background(ProcessMetrics(common.environment))
+    listener = _listener(common, background)
 
     def end(_number: int, _frame: FrameType | None) -> None:
         background.stop.set()
@@ -110,8 +119,25 @@ def _run_background(programs: Sequence[str], environ: Environ) -> None:
     for program in dict.fromkeys(programs):
         PROGRAMS[program](environ, background)
     log.info("service.started", programs=list(programs))
+    if listener:
+        listener.start()
+        log.info("service.listening", port=listener.port)
     background.stop.wait()
     background.end()
+
+
+def _listener(settings: BackgroundSettings, background: Background) -> Listener | None:
+    """Return what shows metrics and health, not yet started. Raises ListenerError."""
+    if settings.metrics_port is None:
+        return None
+    health = ProcessHealth(
+        background.metrics.loops,
+        database_url=settings.database_url,
+        wakeups=_wakeups(settings),
+        leaving=background.stop.is_set,
+    )
+    paths = make_paths(background.metrics.exposition, health.look)
+    return Listener(settings.host, settings.metrics_port, paths)
 
 
 def _start_relay(environ: Environ, background: Background) -> None:
@@ -121,19 +147,23 @@ def _start_relay(environ: Environ, background: Background) -> None:
         settings.environment,
         _wakeups(settings),
         poll_seconds=settings.relay_poll_seconds,
+        after_round=background.metrics.watch_relay(settings.relay_poll_seconds),
     )
     background.run("relay", relay.run)
 
 
 def _start_scheduler(environ: Environ, background: Background) -> None:
     settings = load(SchedulerSettings, environ)
+    metrics, wakeups = background.metrics, _wakeups(settings)
     scheduler = Scheduler(
         settings.database_url,
         settings.environment,
-        _wakeups(settings),
+        wakeups,
         poll_seconds=settings.scheduler_poll_seconds,
         schedule=RetrySchedule.of(settings.retry_delays_seconds),
         chance=random.random,
+        after_round=metrics.watch_scheduler(settings.scheduler_poll_seconds, wakeups),
+        on_lapsed=metrics.lapse_counter(),
     )
     mailer = Mailer(
         settings.database_url,
@@ -142,6 +172,8 @@ def _start_scheduler(environ: Environ, background: Background) -> None:
         mail_from=settings.mail_from,
         api_url=settings.api_url,
         poll_seconds=settings.scheduler_poll_seconds,
+        after_round=metrics.loops.add("mailer", pause=settings.scheduler_poll_seconds).done,
+        on_try=metrics.mails.count,
     )
     background.run("scheduler", scheduler.run)
     background.run("mailer", mailer.run)
@@ -149,15 +181,17 @@ def _start_scheduler(environ: Environ, background: Background) -> None:
 
 def _start_worker(environ: Environ, background: Background) -> None:
     settings = load(WorkerSettings, environ)
-    _start_lane(settings, Lane.FAST, settings.worker_threads, background)
+    _start_lane(settings, "worker", Lane.FAST, settings.worker_threads, background)
 
 
 def _start_slow_worker(environ: Environ, background: Background) -> None:
     settings = load(WorkerSettings, environ)
-    _start_lane(settings, Lane.SLOW, settings.slow_worker_threads, background)
+    _start_lane(settings, "slow-worker", Lane.SLOW, settings.slow_worker_threads, background)
 
 
-def _start_lane(settings: WorkerSettings, lane: Lane, threads: int, background: Background) -> None:
+def _start_lane(
+    settings: WorkerSettings, name: str, lane: Lane, threads: int, background: Background
+) -> None:
     """Start the threads of one lane: a Dramatiq worker with a broker of its own."""
     pool = make_thread_pool(
         settings.database_url,
@@ -165,7 +199,8 @@ def _start_lane(settings: WorkerSettings, lane: Lane, threads: int, background: 
         size=min(threads, CONNECTIONS),
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
-    broker = make_broker(settings.queue_url, settings.environment)
+    metrics = background.metrics
+    broker = make_broker(settings.queue_url, settings.environment, middleware=[metrics.messages])
     dramatiq.set_broker(broker)
     waker = Waker(Wakeups(broker))
     policy = TargetPolicy.of(settings.development_targets, settings.target_ports)
@@ -192,6 +227,7 @@ def _start_lane(settings: WorkerSettings, lane: Lane, threads: int, background: 
         ),
         wake=wake,
         stopping=background.stop,
+        on_attempt=metrics.attempt_counter(),
     )
     dramatiq.Actor(
         worker.send_due,
@@ -207,12 +243,8 @@ def _start_lane(settings: WorkerSettings, lane: Lane, threads: int, background: 
     )
     consumers.queue_prefetch = PREFETCH * threads
     consumers.start()
-    # Until the last call has ended, not until SIGTERM: a lapsed lease has its delivery sent again.
-    drained = threading.Event()
-    renewing = threading.Thread(
-        target=leases.run, args=[drained], name=f"{lane} leases", daemon=True
-    )
-    renewing.start()
+    loop = metrics.loops.add(name, pause=RENEW_EVERY.total_seconds())
+    drained = _start_renewing(leases, consumers, loop)
 
     def end() -> None:
         consumers.stop(timeout=round(DRAIN * 1000))
@@ -221,6 +253,24 @@ def _start_lane(settings: WorkerSettings, lane: Lane, threads: int, background: 
         pool.close(timeout=1)
 
     background.endings.append(end)
+
+
+def _start_renewing(leases: Leases, consumers: dramatiq.Worker, loop: Loop) -> threading.Event:
+    """Renew leases in a thread; return what ends it.
+
+    Until the last call has ended, not until SIGTERM: a lapsed lease has its delivery sent again.
+    """
+
+    def after_round() -> None:
+        if all(thread.is_alive() for thread in consumers.workers):
+            loop.done()
+
+    drained = threading.Event()
+    told = {"after_round": after_round}
+    threading.Thread(
+        target=leases.run, args=[drained], kwargs=told, name="leases", daemon=True
+    ).start()
+    return drained
 
 
 PROGRAMS: dict[str, Callable[[Environ, Background], None]] = {

@@ -3,7 +3,7 @@
 The truth of a delivery is its row: an emptied Valkey loses nothing, a doubled message does no harm.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import cast
 from urllib.parse import urlsplit, urlunsplit
@@ -12,7 +12,7 @@ from uuid import UUID
 import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import Retries
+from dramatiq.middleware import Middleware, Retries
 
 from services.kernel.environments import Environment
 
@@ -33,17 +33,19 @@ class QueueAwayError(Exception):
     """Valkey did not take a wake-up; the scheduler will send another."""
 
 
-def make_broker(queue_url: str, environment: Environment) -> RedisBroker:
+def make_broker(
+    queue_url: str, environment: Environment, *, middleware: Sequence[Middleware] = ()
+) -> RedisBroker:
     """Return a broker of this environment; it connects when it is first used.
 
-    redis-py inside: Dramatiq catches its errors, and valkey-py's are not among them. The middleware
-    is there only to be told that actors have no retries: those are the delivery rows' business.
+    redis-py inside: Dramatiq catches its errors, and valkey-py's are not among them. Retries is
+    there only to be told that actors have none: those are the delivery rows' business.
     """
     parts = urlsplit(queue_url)
     scheme = parts.scheme.replace("valkey", "redis")
     broker = RedisBroker(
         url=urlunsplit(parts._replace(scheme=scheme)),
-        middleware=[Retries(max_retries=0)],
+        middleware=[Retries(max_retries=0), *middleware],
         dead_message_ttl=DEAD_KEPT,
         namespace=f"{environment}:webhooks",
         socket_connect_timeout=CONNECT_WITHIN,

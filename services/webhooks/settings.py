@@ -27,53 +27,88 @@ NumberList = Annotated[str, msgspec.Meta(pattern=r"^\s*[0-9.]+\s*(,\s*[0-9.]+\s*
 class WebhookSettings(msgspec.Struct, kw_only=True):
     """What every webhook program is told; each field is a variable of its name in capitals."""
 
-    environment: Environment
-    database_url: PostgresUrl  # of the role <environment>_webhooks, on the primary
-    queue_url: ValkeyUrl  # a single server that never evicts
-    log_format: LogFormat = LogFormat.JSON
+    environment: Environment  # whose stock changes it is about; live never calls http or loopback
+    # PostgreSQL as the role <environment>_webhooks, on the primary. Secret.
+    database_url: PostgresUrl
+    # Valkey for wake-ups: a single server that never evicts (maxmemory-policy noeviction). Secret
+    # if it has a password.
+    queue_url: ValkeyUrl
+    log_format: LogFormat = LogFormat.JSON  # json: a line for machines; console: for people
     # Endpoints over http, on loopback and on any port: for a laptop. Live refuses to start with it.
     development_targets: bool = False
-    target_ports: NumberList = "443,8443"  # where endpoints may be, outside development
+    # Ports that endpoints may have, comma separated; not looked at with DEVELOPMENT_TARGETS.
+    target_ports: NumberList = "443,8443"
 
 
 class ApiSettings(WebhookSettings, kw_only=True):
     """The partners' API."""
 
-    backend_token: BackendToken  # what the gateway sends in X-Backend-Token (A7)
-    master_keys: str  # of SecretBox: secrets are encrypted at rest
+    # What the gateway sends in X-Backend-Token (A7), the nodes' BACKEND_TOKEN; 32 characters or
+    # more, random, the same everywhere. Secret.
+    backend_token: BackendToken
+    # Fernet keys, comma separated, newest first: secrets of endpoints are sealed with them, the
+    # same everywhere; `partnerapi secrets new-master-key` makes one. Secret.
+    master_keys: str
+    # The address to listen on; 0.0.0.0 in a container, whose network says who may call.
     host: str = "127.0.0.1"
-    port: Port
-    endpoint_limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20  # for each partner
+    port: Port  # to listen on; 0: one that the system chooses
+    endpoint_limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20  # endpoints of one partner
 
 
-class RelaySettings(WebhookSettings, kw_only=True):
+class BackgroundSettings(WebhookSettings, kw_only=True):
+    """What every program in the background is told; several in one process share the listener."""
+
+    # The address to listen on; 0.0.0.0 in a container, whose network says who may call.
+    host: str = "127.0.0.1"
+    # The port of GET /metrics, /health/live and /health/ready, for Prometheus and whoever starts
+    # again what hangs; by default nobody listens. 0: one that the system chooses.
+    metrics_port: Port | None = None
+
+
+class RelaySettings(BackgroundSettings, kw_only=True):
     """The relay."""
 
-    relay_poll_seconds: Seconds = 1  # when no notification comes
+    relay_poll_seconds: Seconds = 1  # between looks at changes whose notification got lost
 
 
-class SchedulerSettings(WebhookSettings, kw_only=True):
+class SchedulerSettings(BackgroundSettings, kw_only=True):
     """The scheduler, which sends the mails too."""
 
+    # Between looks at retries that are due, wake-ups that got lost, and mails.
     scheduler_poll_seconds: Seconds = 0.5
-    retry_delays_seconds: NumberList = "5,30,120,600"  # between the attempts of a series, about
-    smtp_url: SmtpUrl  # smtp://[user:password@]host:port, or smtps:// for TLS from the start
+    # Between the 5 attempts of a series, comma separated, 1 to 4 delays, each longer than the one
+    # before, a day at most; 20 % more or less by chance. The scheduler and workers must have the
+    # same.
+    retry_delays_seconds: NumberList = "5,30,120,600"
+    # The mail server: smtp://[user:password@]host:port, or smtps:// for TLS from the start. Secret
+    # if it has a password.
+    smtp_url: SmtpUrl
+    # The sender of mails to partners; a mailbox of yours that somebody reads.
     mail_from: str = "partner-api@inventory.example"
-    api_url: ApiUrl | None = None  # for the commands in mails; by default the contract's server
+    # The gateway's address in the commands of mails; by default the contract's server.
+    api_url: ApiUrl | None = None
 
 
-class WorkerSettings(WebhookSettings, kw_only=True):
+class WorkerSettings(BackgroundSettings, kw_only=True):
     """The delivery workers."""
 
+    # Fernet keys, comma separated, newest first: secrets of endpoints are sealed with them, the
+    # same everywhere; `partnerapi secrets new-master-key` makes one. Secret.
     master_keys: str
+    # Between the 5 attempts of a series, comma separated, 1 to 4 delays, each longer than the one
+    # before, a day at most; 20 % more or less by chance. The scheduler and workers must have the
+    # same.
     retry_delays_seconds: NumberList = "5,30,120,600"
-    connect_seconds: Seconds = 5
+    connect_seconds: Seconds = 5  # for a connection to an endpoint, TLS included
     call_seconds: Seconds = 15  # a whole call, from the name's lookup to the answer's last byte
-    # More get in each other's way at the GIL: at 500 deliveries/s a delivery costs 1.5 ms of
-    # CPU with 8 threads, 1.8 with 32 and 3 with 64. Run more processes instead.
+    # Calls under way at most in a `worker`, 4 of one endpoint. More threads get in each other's way
+    # at the GIL: at 500 deliveries/s a delivery costs 1.5 ms of CPU with 8 threads, 1.8 with 32 and
+    # 3 with 64. Run more processes instead.
     worker_threads: Threads = 32
-    slow_worker_threads: Threads = 16
-    disable_after_days: Days = 3  # of nothing but failures
+    slow_worker_threads: Threads = 16  # likewise in a `slow-worker`, 1 of one endpoint
+    # An endpoint that answered nothing but failures for so many days is disabled, and its partner
+    # told.
+    disable_after_days: Days = 3
 
 
 S = TypeVar("S", bound=WebhookSettings)

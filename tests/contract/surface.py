@@ -60,9 +60,7 @@ def partner_paths(app: ASGIApp) -> set[str]:
     litestar = next(found_in(app, Litestar))
     own = {plain(route.path) for route in litestar.routes if "{path:path}" not in route.path}
     mounted = {
-        plain(b"/".join(segments).decode())
-        for resources in found_in(app, Resources)
-        for segments, _ in resources._templates
+        plain(path) for resources in found_in(app, Resources) for path, *_ in resources._templates
     }
     mounts = {"/partner/v1"} if mounted else set[str]()
     return {

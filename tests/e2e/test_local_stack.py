@@ -89,7 +89,7 @@ def test_status_names_every_process_its_port_and_state(stack: LocalStack) -> Non
     assert set(rows) == {"supervisor", *CHILDREN}
     assert {rows[name]["state"] for name in CHILDREN} == {"ready"}
     assert rows["postgres"]["port"] == str(stack.base + 54)
-    assert rows["deliveries-live"]["port"] == ""
+    assert rows["deliveries-live"]["port"] == str(stack.base + 104)
     table = stack.run("status")
     assert table.returncode == 0
     assert table.stdout.splitlines()[0].split() == ["NAME", "PID", "PORT", "STATE"]

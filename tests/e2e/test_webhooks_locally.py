@@ -1,11 +1,13 @@
 """Webhooks on a local stack: what its programs do together, and after one of them was killed."""
 
 import os
+import re
 import signal
 import uuid
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 
+import httpx
 import pytest
 
 from services.embedded.demo_receiver import Receiver
@@ -58,4 +60,21 @@ def test_killed_deliveries_start_again_and_bring_what_changed_meanwhile(
         assert call.body["data"]["quantity"] == 5
     wait_for(lambda: "deliveries-sandbox is back" in stack.log("supervisor"), "the line for people")
     assert stack.pid("deliveries-sandbox") != before
-    assert "deliveries-sandbox ended with SIGKILL; its log is" in stack.log("supervisor")
+    said = stack.log("supervisor")
+    assert re.search(r"deliveries-sandbox \(port \d+\) ended with SIGKILL; its log is", said)
+
+
+def test_a_delivery_is_in_the_numbers_that_prometheus_reads(
+    stack: LocalStack, receiver: Receiver
+) -> None:
+    def first_receipts() -> float:
+        shown = httpx.get(f"http://127.0.0.1:{stack.base + 200}/metrics", trust_env=False).text
+        counted = 'webhook_commit_to_receipt_seconds_count{attempt="first"} '
+        (line,) = [line for line in shown.splitlines() if line.startswith(counted)]
+        return float(line.removeprefix(counted))
+
+    before = first_receipts()
+    product = f"E2E-{uuid.uuid4().hex[:8]}"
+    with subscribed(stack, receiver):
+        set_stock(stack, product, 5)
+        wait_for(lambda: first_receipts() > before, "a receipt in the numbers")

@@ -14,15 +14,24 @@ PROMETHEUS = ROOT / "deploy" / "prometheus"
 BOARD = ROOT / "deploy" / "grafana" / "dashboards" / "partner-inventory-sync.json"
 LATENCY = {"service", "route", "workspace"}
 REQUESTS = {"service", "route", "code", "source", "workspace", "consumer"}
-# Of each metric its own labels; tests/gateway/test_metrics.py shows Kong's names on a node.
-METRICS: dict[str, set[str]] = {
+# Prometheus' own, and Kong's: tests/gateway/test_metrics.py shows them on a node.
+OTHERS: dict[str, set[str]] = {
     "up": set(),
-    "http_request_duration_seconds": {"status"},
     "kong_http_requests_total": REQUESTS,
     "kong_request_latency_ms": LATENCY,
     "kong_upstream_latency_ms": LATENCY,
     "kong_kong_latency_ms": LATENCY,
 }
+ROW = re.compile(r"^\| `(\w+)` \| (?:counter|gauge|histogram) \| ([^|]*)\|", re.MULTILINE)
+LABEL = re.compile(r"`(\w+)`:")
+
+
+def documented() -> dict[str, set[str]]:
+    """Return the services' metrics and labels; tests/metrics holds docs/metrics.md to them."""
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    return {name: set(LABEL.findall(labels)) for name, labels in ROW.findall(text)}
+
+
 SCRAPED = {"job", "instance", "environment", "le"}
 NAME = re.compile(r"(?<![\w:])([a-zA-Z_:][\w:]*)(?!\s*\(|[\w:])")
 SELECTED = re.compile(r"([\w:]+)\{([^}]*)\}")
@@ -37,6 +46,8 @@ def test_every_metric_of_a_query_exists() -> None:
 def test_a_query_for_a_metric_or_label_that_does_not_exist_is_found() -> None:
     assert unknown("rate(no_such_total[5m]) > 1") == {"no_such_total"}
     assert unknown('up{colour="red"}') == {"up.colour"}
+    assert unknown('webhook_attempts_total{partner="acme"}') == {"webhook_attempts_total.partner"}
+    assert unknown("max(webhook_oldest_due_seconds) > 60") == set()
 
 
 def test_every_alert_fires_in_one_case_and_not_in_another() -> None:
@@ -80,7 +91,7 @@ def promtool(*arguments: str) -> None:
 
 def unknown(query: str) -> set[str]:
     """Return the metrics, and metric.label, of a query that nothing shows."""
-    known = METRICS | {name: {"environment"} for name in _recorded()}
+    known = OTHERS | documented() | {name: {"environment"} for name in _recorded()}
     faults: set[str] = set()
     for name, selectors in SELECTED.findall(query):
         labels = set(re.findall(r"(\w+)\s*[=!]", selectors))

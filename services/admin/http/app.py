@@ -13,6 +13,7 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 from litestar.types import ASGIApp
+from prometheus_client.registry import Collector
 
 from services.admin.changes import Admin
 from services.admin.http.access import BearerAuthentication, refuse_unknown_parameters, token_finder
@@ -68,6 +69,7 @@ def make_admin_app(
     availability: Availability,
     dependencies: Mapping[str, Dependency],
     lifespan: Lifespan,
+    collectors: Sequence[Collector] = (),
 ) -> ASGIApp:
     """Return the app that operations and their tools call."""
     for handler in HANDLERS:
@@ -87,6 +89,7 @@ def make_admin_app(
         lifespan,
         exception_handlers=exception_handlers(availability),
         openapi=_openapi(),
+        collectors=collectors,
     )
 
 

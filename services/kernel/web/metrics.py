@@ -40,7 +40,7 @@ class RequestMetrics:
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count an answer; `route` is a template of ours, never a path as it was sent.
 
-        1.5 us; `labels` at each request would be 3 more, Litestar's middleware 33.
+        1.1 us; `labels` at each request would be 3 more, Litestar's middleware 33.
         """
         try:
             self._bound[route, status // 100](seconds)

@@ -86,12 +86,12 @@ class Resources:
         """`find_partner` gives the id of a partner by its name, or raises PartnerError."""
         self._suffix = environment.custom_id("")
         self._find_partner = find_partner
-        self._templates = [(path.encode().split(b"/"), methods) for path, methods in paths.items()]
+        self._templates = [(path, path.encode().split(b"/"), paths[path]) for path in paths]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Raises PartnerError."""
         asked = cast("HTTPScope", scope)
-        methods, parameters = self._find(asked["raw_path"])
+        methods, parameters = self._find(asked)
         handler = methods.get(str(asked["method"]))
         if handler is None:
             raise PartnerError(*REFUSALS[405], headers={"Allow": ", ".join(methods)})
@@ -102,11 +102,12 @@ class Resources:
             return
         await _send_answer(send, answer)
 
-    def _find(self, raw_path: bytes) -> tuple[Methods, Mapping[str, bytes]]:
-        segments = [unquote_to_bytes(segment) for segment in raw_path.split(b"/")]
-        for template, methods in self._templates:
+    def _find(self, scope: HTTPScope) -> tuple[Methods, Mapping[str, bytes]]:
+        segments = [unquote_to_bytes(segment) for segment in scope["raw_path"].split(b"/")]
+        for path, template, methods in self._templates:
             parameters = _matched(template, segments)
             if parameters is not None:
+                scope["path_template"] = path  # as Litestar's router does, for the metrics
                 return methods, parameters
         raise PartnerError(*REFUSALS[404])
 

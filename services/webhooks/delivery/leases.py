@@ -1,6 +1,7 @@
 """Leases: keep the claims of calls that take long, so that short leases tell the dead apart."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -43,13 +44,20 @@ class Leases:
         with self._lock:
             self._held.pop((claim.endpoint_id, claim.event_id), None)
 
-    def run(self, stop: threading.Event, every: timedelta = RENEW_EVERY) -> None:
+    def run(
+        self,
+        stop: threading.Event,
+        every: timedelta = RENEW_EVERY,
+        *,
+        after_round: Callable[[], None] = lambda: None,
+    ) -> None:
         """Renew until `stop`; a database that is away is tried again at the next turn."""
         while not stop.wait(every.total_seconds()):
             try:
                 self.renew()
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
                 continue  # told by whoever records next; the lease may run out, no more
+            after_round()
 
     def renew(self) -> int:
         """Renew what is held; return how many leases that were."""

@@ -40,6 +40,8 @@ SECRETS_KEPT = 4_096  # opened secrets in memory; opening one takes 30 us
 DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 T = TypeVar("T")
+# The new state is None when another has claimed the delivery, or nothing could be recorded.
+OnAttempt = Callable[[Claim, Decision, DeliveryState | None], None]
 log = structlog.get_logger()
 
 
@@ -55,14 +57,16 @@ class DeliveryWorker:
         make_sender: Callable[[], Sender],
         wake: Callable[[UUID], object],
         stopping: threading.Event,
+        on_attempt: OnAttempt = lambda _claim, _decision, _state: None,
     ) -> None:
-        """`wake` asks for another turn for an endpoint."""
+        """`wake` asks for another turn for an endpoint; `on_attempt` hears of each attempt."""
         self._store = store
         self._open = lru_cache(SECRETS_KEPT)(box.open)
         self._leases = leases
         self._make_sender = make_sender
         self._wake = wake
         self._stopping = stopping
+        self._on_attempt = on_attempt
         self._database = Availability("database", clock=time.monotonic)
         self._own = threading.local()
         self._senders: list[Sender] = []
@@ -100,6 +104,7 @@ class DeliveryWorker:
         until = time.monotonic() + RECORD_WITHIN
         claim_next = not last and not self._stopping.is_set()
         if decision.verdict is Verdict.DELIVERED:
+            self._on_attempt(claim, decision, DeliveryState.DELIVERED)
             log.info(
                 "delivery.sent",
                 status=decision.status,
@@ -115,6 +120,7 @@ class DeliveryWorker:
         state = self._recorded(
             lambda: self._store.record_failed(claim, decision, seconds=seconds), until
         )
+        self._on_attempt(claim, decision, state)
         _log_failure(claim, decision, state)
         return self._claim_after_failure(claim.endpoint_id) if claim_next else None
 

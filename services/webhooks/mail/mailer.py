@@ -1,6 +1,7 @@
 """Mailer: send mails until the server has taken them; claim, send, record (W8)."""
 
 import ssl
+from collections.abc import Callable
 from datetime import timedelta
 from email.headerregistry import Address
 from threading import Event
@@ -13,6 +14,7 @@ from services.webhooks.mail.message import AddressError, mail_address, make_mess
 from services.webhooks.mail.smtp import WHOLE_SEND, NotTakenError, SmtpServer, send
 from services.webhooks.mail.store import Mail, MailStore
 from services.webhooks.mail.texts import API_URLS
+from services.webhooks.monitoring.counts import MailOutcome
 from services.webhooks.sessions import Session, run_in_sessions
 
 BACKOFF = (10, 30, 60, 120, 300, 600)  # seconds after each failure; the last one for ever
@@ -34,6 +36,8 @@ class Mailer:
         api_url: str | None = None,
         tls: ssl.SSLContext | None = None,
         send_within: float = WHOLE_SEND,
+        after_round: Callable[[], None] = lambda: None,
+        on_try: Callable[[MailOutcome], None] = lambda _outcome: None,
     ) -> None:
         """`api_url` is where the commands in a mail go; `tls` says whom to trust.
 
@@ -48,12 +52,16 @@ class Mailer:
         self._api_url = (api_url or API_URLS[environment]).rstrip("/")
         self._tls = tls or ssl.create_default_context()
         self._send_within = send_within
+        self._after_round = after_round
+        self._on_try = on_try
 
     def run(self, stop: Event) -> None:
         """Send what is due, every `poll_seconds`, until `stop`; a send under way is finished."""
 
         def step(session: Session) -> None:
-            if not self.send_one(session):
+            found = self.send_one(session)
+            self._after_round()
+            if not found:
                 stop.wait(self._poll)
 
         run_in_sessions(self._database_url, f"{self._environment} mailer", stop=stop, step=step)
@@ -74,9 +82,11 @@ class Mailer:
             self._send(mail)
         except (NotTakenError, AddressError) as exc:
             delay = backoff(mail.attempts)
+            self._on_try(MailOutcome.FAILED)
             self._store.record_failed(session, mail, error=str(exc), delay=delay)
             log.warning("mail.failed", **facts, reason=str(exc), again_in=delay.total_seconds())
         else:
+            self._on_try(MailOutcome.SENT)
             self._store.record_sent(session, mail)
             log.info("mail.sent", **facts)
         return True

@@ -4,7 +4,7 @@ A batch is one transaction: whoever is killed within it leaves the changes to th
 ups go out after the commit and may get lost; the scheduler sends others.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from threading import Event
 
 from services.kernel.environments import Environment
@@ -34,6 +34,7 @@ class Relay:
         *,
         poll_seconds: float,
         batch: int = BATCH,
+        after_round: Callable[[Session], None] = lambda _session: None,
     ) -> None:
         """Look every `poll_seconds` for changes whose notification got lost."""
         self._database_url = database_url
@@ -42,12 +43,15 @@ class Relay:
         self._waker = Waker(wakeups)
         self._poll = poll_seconds
         self._batch = batch
+        self._after_round = after_round
 
     def run(self, stop: Event) -> None:
         """Relay until `stop`; connect again whenever the connection is lost."""
 
         def step(session: Session) -> None:
-            if self.relay_batch(session) == 0:
+            relayed = self.relay_batch(session)
+            self._after_round(session)
+            if relayed == 0:
                 self._wait(session, stop)
 
         run_in_sessions(

@@ -44,6 +44,8 @@ class Scheduler:
         schedule: RetrySchedule,
         chance: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
+        after_round: Callable[[Session], None] = lambda _session: None,
+        on_lapsed: Callable[[DeliveryState], None] = lambda _state: None,
     ) -> None:
         """`chance` gives numbers from 0 up to 1, for the jitter; `clock` monotonic seconds."""
         self._database_url = database_url
@@ -56,12 +58,15 @@ class Scheduler:
         self._chance = chance
         self._clock = clock
         self._tidy_at = clock()
+        self._after_round = after_round
+        self._on_lapsed = on_lapsed
 
     def run(self, stop: Event) -> None:
         """Make a pass every `poll_seconds` until `stop`."""
 
         def step(session: Session) -> None:
             self.make_pass(session)
+            self._after_round(session)
             stop.wait(self._poll)
 
         run_in_sessions(self._database_url, f"{self._environment} scheduler", stop=stop, step=step)
@@ -90,6 +95,7 @@ class Scheduler:
                 reason = f"{AttemptOutcome.UNKNOWN}: {UNKNOWN}"
                 open_incident(session, self._environment, endpoint_id, reason=reason)
         for each, after in zip(lapsed, then, strict=True):
+            self._on_lapsed(after.state)
             _tell(endpoint_id, each, after)
 
     def _next(self, lapsed: Lapsed) -> Next:

@@ -9,7 +9,7 @@ import structlog
 from litestar.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from services.kernel.web.metrics import RequestMetrics
+from services.kernel.web.metrics import OTHER, RequestMetrics
 from services.kernel.web.request_scope import SAMPLED, SLOW, RequestScope, send_json
 
 
@@ -18,8 +18,8 @@ class Metrics(RequestMetrics):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[tuple[int, float]] = []
-        self.observe = lambda status, seconds: self.seen.append((status, seconds))  # type: ignore[method-assign]
+        self.seen: list[tuple[str, int, float]] = []
+        self.observe = lambda *told: self.seen.append(told)  # type: ignore[method-assign]
 
 
 class Service:
@@ -31,6 +31,7 @@ class Service:
         self.status = 200
         self.takes = 0.01  # seconds
         self.failure: Exception | None = None
+        self.template = ""  # what a router notes in the scope
         self.sent: list[Any] = []
         self._scope = RequestScope(self._app, self.metrics, clock=lambda: self.now)
 
@@ -41,7 +42,8 @@ class Service:
             asyncio.run(self._scope(scope, _receive, self._send))
         return [dict(line) for line in lines]
 
-    async def _app(self, _scope: Scope, _given: Receive, send: Send) -> None:
+    async def _app(self, scope: Scope, _given: Receive, send: Send) -> None:
+        scope["path_template"] = self.template
         self.now += self.takes
         if self.failure:
             raise self.failure
@@ -66,8 +68,15 @@ def test_every_answer_is_measured_by_its_status(service: Service) -> None:
     service.ask()
     service.status, service.takes = 404, 0.02
     service.ask()
-    assert [status for status, _ in service.metrics.seen] == [200, 404]
-    assert [seconds for _, seconds in service.metrics.seen] == pytest.approx([0.01, 0.02])
+    assert [status for _, status, _ in service.metrics.seen] == [200, 404]
+    assert [seconds for *_, seconds in service.metrics.seen] == pytest.approx([0.01, 0.02])
+
+
+def test_an_answer_is_measured_under_the_template_that_took_its_path(service: Service) -> None:
+    service.ask()
+    service.template = "/partners/{name}"
+    service.ask()
+    assert [route for route, *_ in service.metrics.seen] == [OTHER, "/partners/{name}"]
 
 
 def test_an_ordinary_answer_leaves_a_line_once_in_a_thousand(service: Service) -> None:
@@ -95,7 +104,7 @@ def test_what_nobody_caught_is_a_500_with_its_trace_in_the_log(service: Service)
     service.failure = RuntimeError("surprise")
     lines = service.ask()
     assert [line["event"] for line in lines] == ["request.failed", "request.answered"]
-    assert [status for status, _ in service.metrics.seen] == [500]
+    assert [status for _, status, _ in service.metrics.seen] == [500]
     assert service.sent[0]["status"] == 500
 
 
@@ -109,4 +118,4 @@ def test_half_an_answer_is_counted_and_broken_off(service: Service) -> None:
     broken = RequestScope(app, metrics, clock=lambda: 0.0)
     with capture_logs(), pytest.raises(RuntimeError):
         asyncio.run(broken(scope, _receive, service._send))
-    assert metrics.seen == [(200, 0.0)]
+    assert metrics.seen == [(OTHER, 200, 0.0)]

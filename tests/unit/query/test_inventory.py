@@ -113,6 +113,26 @@ def test_only_what_is_missing_goes_on_and_in_one_batch() -> None:
     run(check)
 
 
+def test_each_level_counts_the_ids_that_it_knew_and_those_that_it_did_not() -> None:
+    async def check(setup: Setup) -> None:
+        setup.store.versions = {"A": 1, "B": 2}
+        setup.cache.entries["C"] = (entry("C", 3), NOW)
+        counted = setup.inventory.lookups
+        await setup.find("A", "B", "C", "X")
+        assert (counted.memory_hits, counted.memory_misses) == (0, 4)
+        assert (counted.valkey_hits, counted.valkey_misses) == (1, 3)
+        assert (counted.postgresql_hits, counted.postgresql_misses) == (2, 1)
+        await setup.find("A", "B", "C")
+        await setup.find("A", "X")  # that there is none is known, too
+        assert (counted.memory_hits, counted.memory_misses) == (5, 4)
+        setup.cache.away = True
+        await setup.find("Y")
+        assert (counted.valkey_hits, counted.valkey_misses) == (1, 3)
+        assert (counted.postgresql_hits, counted.postgresql_misses) == (2, 2)
+
+    run(check)
+
+
 def test_what_comes_from_valkey_keeps_its_age() -> None:
     async def check(setup: Setup) -> None:
         setup.cache.entries["A"] = (entry("A", 1), NOW - 24)

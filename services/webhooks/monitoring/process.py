@@ -1,0 +1,108 @@
+"""Process: the metrics of one process; each program in it adds what it shows."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from typing import TypeVar
+
+from prometheus_client.registry import Collector
+
+from services.kernel.environments import Environment
+from services.kernel.metrics import exposition, make_registry
+from services.webhooks.delivery.claims import Claim
+from services.webhooks.delivery.outcome import AttemptOutcome, Decision
+from services.webhooks.monitoring.backlogs import (
+    DeliveryBacklog,
+    OutboxBacklog,
+    Pace,
+    QueueDepths,
+)
+from services.webhooks.monitoring.counts import AttemptCounts, MailCounts, ReceiptTimes
+from services.webhooks.monitoring.loops import Loop, Loops
+from services.webhooks.monitoring.messages import MessageCounts
+from services.webhooks.monitoring.store import MonitoringStore
+from services.webhooks.queue import Wakeups
+from services.webhooks.sessions import Session
+from services.webhooks.states import DeliveryState
+
+OnAttempt = Callable[[Claim, Decision, DeliveryState | None], None]
+AfterRound = Callable[[Session], None]
+C = TypeVar("C", bound=Collector)
+
+
+class ProcessMetrics:
+    """What a process counts; worker and slow-worker in one process share what both count."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Take the environment whose programs they are."""
+        self._store = MonitoringStore(environment)
+        self._registry = make_registry()
+        self.loops = self._shown(Loops(time.monotonic))
+
+    @cached_property
+    def attempts(self) -> AttemptCounts:
+        """How attempts end; shown once a program has asked for it, as all of these."""
+        return AttemptCounts(self._registry)
+
+    @cached_property
+    def receipts(self) -> ReceiptTimes:
+        """How long deliveries take."""
+        return ReceiptTimes(self._registry)
+
+    @cached_property
+    def mails(self) -> MailCounts:
+        """How mails fare."""
+        return MailCounts(self._registry)
+
+    @cached_property
+    def messages(self) -> MessageCounts:
+        """What Dramatiq does."""
+        return MessageCounts(self._registry)
+
+    def exposition(self) -> bytes:
+        """Return everything as Prometheus reads it."""
+        return exposition(self._registry)
+
+    def attempt_counter(self) -> OnAttempt:
+        """Return what a worker tells of each attempt; all of it is shown from now on."""
+        attempts, receipts = self.attempts, self.receipts
+
+        def note(claim: Claim, decision: Decision, state: DeliveryState | None) -> None:
+            if state is DeliveryState.DELIVERED:
+                receipts.received(claim, _now())
+            attempts.count(decision.outcome, state)
+
+        return note
+
+    def lapse_counter(self) -> Callable[[DeliveryState], None]:
+        """Return what the scheduler tells of attempts whose outcome nobody recorded."""
+        return partial(self.attempts.count, AttemptOutcome.UNKNOWN)
+
+    def watch_relay(self, poll_seconds: float) -> AfterRound:
+        """Show the relay's backlog; return what it calls after each round."""
+        backlog = OutboxBacklog(self._store, pace=Pace(time.monotonic), now=_now)
+        return _after_round(self.loops.add("relay", pause=poll_seconds), self._shown(backlog).look)
+
+    def watch_scheduler(self, poll_seconds: float, wakeups: Wakeups) -> AfterRound:
+        """Show the deliveries and the queues; return what the scheduler calls after each round."""
+        self._shown(QueueDepths(wakeups))
+        backlog = DeliveryBacklog(self._store, pace=Pace(time.monotonic), now=_now)
+        loop = self.loops.add("scheduler", pause=poll_seconds)
+        return _after_round(loop, self._shown(backlog).look)
+
+    def _shown(self, collector: C) -> C:
+        self._registry.register(collector)
+        return collector
+
+
+def _after_round(loop: Loop, look: AfterRound) -> AfterRound:
+    def after_round(session: Session) -> None:
+        look(session)
+        loop.done()
+
+    return after_round
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
