@@ -66,8 +66,10 @@ class QueryProcess:
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return what it has logged so far, all or one kind."""
-        whole = self.log.read_text().rpartition("\n")[0]  # of the last line half may be written
-        found = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        *lines, _half = self.log.read_text().split(
+            "\n"
+        )  # a path may hold what splitlines splits at
+        found = [json.loads(line) for line in lines if line.startswith("{")]
         return [event for event in found if name in (None, event["event"])]
 
 
