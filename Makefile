@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes docs-check browser contract chaos check lock lock-check loadtest verdicts bench bench-gateway bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes docs docs-check browser contract chaos check lock lock-check loadtest verdicts bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ recipes: $(STAMP)  ## the commands of README, docs/operations.md and docs/gatewa
 
 docs-check: recipes  ## all that README and docs say: commands, the partner guide, samples, names, the demo
 	@$(BIN)/python -m pytest tests/documents tests/samples tests/partner_client tests/e2e/test_demo.py
+
+docs: $(STAMP)  ## write docs/configuration.md again, from the settings in the code
+	@$(BIN)/python -m tests.documents.configuration
 
 browser: $(STAMP)  ## the pages of both APIs in a headless Chromium (Debian's package chromium)
 	@$(BIN)/python -m pytest -m browser tests/browser

@@ -50,7 +50,7 @@ class ServiceSettings(AdminSettings, kw_only=True):
     # The address to listen on; 0.0.0.0 in a container, whose network says who may call.
     host: str = "127.0.0.1"
     port: Port  # to listen on; 0: one that the system chooses
-    log_format: LogFormat = LogFormat.JSON  # json: a line for machines; console: for people
+    log_format: LogFormat = LogFormat.JSON  # of a line: for machines, or for people
 
 
 def _counter_store(url: str) -> CounterStore | None:

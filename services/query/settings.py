@@ -28,7 +28,7 @@ class QuerySettings(msgspec.Struct, kw_only=True):
     # The address to listen on; 0.0.0.0 in a container, whose network says who may call.
     host: str = "127.0.0.1"
     port: Port  # to listen on; 0: one that the system chooses
-    log_format: LogFormat = LogFormat.JSON  # json: a line for machines; console: for people
+    log_format: LogFormat = LogFormat.JSON  # of a line: for machines, or for people
     # How old an item of memory or Valkey may get; less costs more reads of PostgreSQL. Readers may
     # be 30 s behind (Q7); 5 s of that are for reads under way and clocks that differ.
     cache_max_age_seconds: CacheAge = 25
@@ -36,7 +36,7 @@ class QuerySettings(msgspec.Struct, kw_only=True):
     # How many products this process keeps itself, above Valkey; 0: none. The half of them that was
     # used last is here for certain: 25,000; 5,000 are listed today.
     memory_entries: NotNegative = 50_000
-    # The same in bytes, at about 500 for a product, whichever is reached first; 0: none.
+    # What those may take, at about 500 bytes each, whichever is reached first; 0: nothing is kept.
     memory_bytes: NotNegative = 32 * 1024 * 1024
     # Connections to PostgreSQL at most; one more follows the changes. Reads wait for one.
     database_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8

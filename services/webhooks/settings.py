@@ -33,7 +33,7 @@ class WebhookSettings(msgspec.Struct, kw_only=True):
     # Valkey for wake-ups: a single server that never evicts (maxmemory-policy noeviction). Secret
     # if it has a password.
     queue_url: ValkeyUrl
-    log_format: LogFormat = LogFormat.JSON  # json: a line for machines; console: for people
+    log_format: LogFormat = LogFormat.JSON  # of a line: for machines, or for people
     # Endpoints over http, on loopback and on any port: for a laptop. Live refuses to start with it.
     development_targets: bool = False
     # Ports that endpoints may have, comma separated; not looked at with DEVELOPMENT_TARGETS.
@@ -105,7 +105,7 @@ class WorkerSettings(BackgroundSettings, kw_only=True):
     # at the GIL: at 500 deliveries/s a delivery costs 1.5 ms of CPU with 8 threads, 1.8 with 32 and
     # 3 with 64. Run more processes instead.
     worker_threads: Threads = 32
-    slow_worker_threads: Threads = 16  # likewise in a `slow-worker`, 1 of one endpoint
+    slow_worker_threads: Threads = 16  # the same in a `slow-worker`, where one endpoint has 1
     # An endpoint that answered nothing but failures for so many days is disabled, and its partner
     # told.
     disable_after_days: Days = 3

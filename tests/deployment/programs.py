@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from services.admin.settings import ServiceSettings
-from services.kernel.schema.commands import MigrateSettings
+from services.kernel.schema.settings import MigrateSettings
 from services.kernel.settings import SettingsError, load_settings
 from services.query.entry import PROGRAMS as QUERY
 from services.webhooks.settings import (

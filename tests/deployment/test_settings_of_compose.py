@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from services.kernel.encryption import SecretBox
-from services.kernel.schema.commands import MigrateSettings, role_passwords
+from services.kernel.schema.commands import role_passwords
 from services.kernel.schema.migrate import ROLES
+from services.kernel.schema.settings import MigrateSettings
 from services.kernel.settings import load_settings
 from services.kernel.web import serving
 from services.webhooks import entry

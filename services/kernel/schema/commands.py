@@ -16,30 +16,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from services.kernel.schema.migrate import migrate as bring_to_this_release
 from services.kernel.schema.migrate import set_role_password
-from services.kernel.settings import PostgresUrl, SettingsError, load_settings
+from services.kernel.schema.settings import MigrateSettings
+from services.kernel.settings import SettingsError, load_settings
 
 CONNECT_SECONDS = 5
 NOT_DONE, WRONG_USAGE, DATABASE_AWAY = 1, 2, 4  # as the other commands' exit codes
-
-
-class MigrateSettings(msgspec.Struct, kw_only=True):
-    """The owner's address, and that of each role in migrate.ROLES as its service has it."""
-
-    # PostgreSQL as the owner of the database, who may create roles and schemas. Secret.
-    owner_database_url: PostgresUrl
-    admin_database_url: PostgresUrl  # admin's; its password is set. Secret.
-    # The query service's; its password is set. Secret.
-    live_query_database_url: PostgresUrl
-    # That of whoever writes stock by SQL; its password is set. Secret.
-    live_stock_database_url: PostgresUrl
-    # The webhook programs'; its password is set. Secret.
-    live_webhooks_database_url: PostgresUrl
-    # The query service's; its password is set. Secret.
-    sandbox_query_database_url: PostgresUrl
-    # That of whoever writes stock by SQL; its password is set. Secret.
-    sandbox_stock_database_url: PostgresUrl
-    # The webhook programs'; its password is set. Secret.
-    sandbox_webhooks_database_url: PostgresUrl
 
 
 @dataclass(frozen=True)
