@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes docs docs-check browser contract chaos check lock lock-check loadtest verdicts bench bench-gateway bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes docs docs-check browser contract chaos check lock lock-check loadtest verdicts rolling bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ loadtest: $(STAMP)  ## QA's load on a stack of its own, and a verdict: PROFILE=a
 
 verdicts: $(STAMP)  ## QA's load on a good build, three times, and on four broken ones: is each verdict right? 20 minutes
 	@$(BIN)/python -m tests.faults.run
+
+rolling: $(STAMP)  ## every service of compose.yaml restarted in turn under the acceptance load; 5 minutes
+	@$(BIN)/python -m tests.production.rolling
 
 bench: $(STAMP)  ## what a query costs the service, against the least that its server can cost
 	@$(BIN)/python -m benchmarks.hot_path

@@ -26,6 +26,15 @@ KIND = os.environ.get("GATEWAY", "embedded")
 REMOTE = os.environ.get("GATEWAY_URL")
 START = 20.0  # seconds; Kong takes 3 to start
 
+# What every Kong under test is told; where it listens and finds the plugins is its own.
+KONG_SETTINGS = {
+    "KONG_DATABASE": "off",
+    "KONG_ADMIN_GUI_LISTEN": "off",
+    "KONG_NGINX_WORKER_PROCESSES": "1",
+    "KONG_PLUGINS": "bundled,error-envelope,backend-token",
+    "BACKEND_TOKEN": BACKEND_TOKEN,
+}
+
 Document = dict[str, Any]
 
 
@@ -114,16 +123,12 @@ def kong_node(folder: Path) -> Generator[Node]:
     port, admin_port = free_port(), free_port()
     settings = {
         **os.environ,
-        "KONG_DATABASE": "off",
+        **KONG_SETTINGS,
         "KONG_PREFIX": str(folder / "prefix"),
         "KONG_PROXY_LISTEN": f"127.0.0.1:{port}",
         "KONG_ADMIN_LISTEN": f"127.0.0.1:{admin_port}",
-        "KONG_ADMIN_GUI_LISTEN": "off",
         "KONG_NGINX_DAEMON": "off",
-        "KONG_NGINX_WORKER_PROCESSES": "1",
         "KONG_LUA_PACKAGE_PATH": f"{ROOT}/gateway/plugins/?.lua;;",
-        "KONG_PLUGINS": "bundled,error-envelope,backend-token",
-        "BACKEND_TOKEN": BACKEND_TOKEN,
     }
     settings.pop("KONG_DECLARATIVE_CONFIG", None)
     with (folder / "kong.log").open("ab") as log:
