@@ -1,18 +1,35 @@
 """Production: what compose.yaml starts, started as it says, does what the demo tells."""
 
+import json
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from services.embedded.demo_steps import STEPS, TIMEOUT, Scene
 from services.embedded.demo_webhooks import WebhookStory
+from tests.production import watching
+from tests.production.composition import REPOSITORY
 from tests.production.rolling import roll
 from tests.production.site import Site, running_site
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+BOARD = REPOSITORY / "deploy" / "grafana" / "dashboards" / "partner-inventory-sync.json"
+
+# One of each kind, and both of those that answer partners.
+RESTARTED = (
+    *("query-1", "query-2", "webhooks-1", "internal-1", "relay", "scheduler", "worker"),
+    *("sandbox-query-1", "sandbox-worker", "admin", "kong-1", "kong-2"),
+)
+
+# Nothing where nothing failed.
+MAY_BE_EMPTY = {
+    'sum by (job, status) (rate(http_request_duration_seconds_count{status=~"0xx|5xx"}[5m]))'
+}
 
 
 @pytest.fixture(scope="module")
@@ -21,20 +38,48 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
         yield running
 
 
-def test_the_demo_s_steps_all_succeed(site: Site) -> None:
+@pytest.fixture(scope="module")
+def steps(site: Site) -> list[str]:
+    """The demo's steps, done one after the other; their titles."""
+    done: list[str] = []
     with httpx.Client(base_url=site.gateway, timeout=TIMEOUT, trust_env=False) as client:
         scene = Scene(client, site.keys, site.stock_url, say=print)
         with closing(WebhookStory(scene, site.mails)) as story:
             for title, step in (*STEPS, *story.steps):
                 print(title)
                 step(scene)
+                done.append(title)
+    return done
 
 
-# One of each kind, and both of those that answer partners.
-RESTARTED = (
-    *("query-1", "query-2", "webhooks-1", "internal-1", "relay", "scheduler", "worker"),
-    *("sandbox-query-1", "sandbox-worker", "admin", "kong-1", "kong-2"),
-)
+def test_the_demo_s_steps_all_succeed(steps: list[str]) -> None:
+    assert len(steps) == 11
+
+
+@pytest.mark.usefixtures("steps")  # so that there is something of everything to see
+def test_prometheus_reads_every_service_and_has_what_the_board_shows(
+    site: Site, tmp_path: Path
+) -> None:
+    with watching.prometheus(tmp_path / "prometheus", site.hosting.network) as client:
+        not_read: list[Any] = []
+        watching.eventually(lambda: _all_read(client, not_read), 30, not_read)
+        empty: list[str] = []
+        watching.eventually(lambda: _has_data(client, empty), 30, empty)
+        alerts = client.get("/api/v1/alerts").json()["data"]["alerts"]
+        assert [each["labels"] for each in alerts] == []
+
+
+def _all_read(client: httpx.Client, not_read: list[Any]) -> bool:
+    targets = client.get("/api/v1/targets").json()["data"]["activeTargets"]
+    not_read[:] = [(t["scrapeUrl"], t["lastError"]) for t in targets if t["health"] != "up"]
+    return len(targets) == 21 and not not_read  # all but migrate, stores and the like
+
+
+def _has_data(client: httpx.Client, empty: list[str]) -> bool:
+    panels = json.loads(BOARD.read_text())["panels"]
+    queries = {target["expr"] for panel in panels for target in panel.get("targets", [])}
+    empty[:] = sorted(query for query in queries if not watching.found(client, query))
+    return set(empty) <= MAY_BE_EMPTY
 
 
 def test_a_partner_notices_no_restart(site: Site, tmp_path: Path) -> None:
