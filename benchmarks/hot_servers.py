@@ -109,6 +109,15 @@ def running_servers(
         yield servers, list(items)
 
 
+@contextmanager
+def query_server(folder: Path, database_url: str, cache_url: str) -> Generator[Server]:
+    """Run the partners' program alone, on any core."""
+    with ExitStack() as stack:
+        server = _query(stack, folder, (), database_url, cache_url)
+        _wait(server)
+        yield server
+
+
 def request(server: Server, product_ids: list[str]) -> bytes:
     """Return a whole request, as the gateway sends it."""
     body = json.dumps({"product_ids": product_ids}, separators=(",", ":")).encode()

@@ -20,11 +20,13 @@ from uuid import UUID
 
 from valkey import Valkey
 
+from benchmarks.hot_path import wait_until_idle
+from benchmarks.hot_servers import PASSWORD, query_server
 from services.embedded.postgres import running_postgres
 from services.embedded.valkey import running_valkey
 from services.kernel.availability import Availability
 from services.kernel.environments import Environment
-from services.kernel.schema.migrate import migrate
+from services.kernel.schema.migrate import migrate, set_role_password
 from services.query.cache import Cache
 from services.query.items import StockRow, entry_of
 from services.webhooks.queue import Lane, Wakeups
@@ -38,6 +40,7 @@ TABLES = ("products", "stock_changes", "events", "deliveries", "attempts")
 CACHE_BATCH = 500
 PARTNERS = 10_000  # with two endpoints each
 LOOKS = 9
+FEED_PRODUCTS, FEED_TRANSACTION = 50_000, 20
 
 SUBSCRIBE = """
 WITH partner AS (
@@ -60,6 +63,10 @@ FROM made, generate_series(1, 2) AS n
 INSERT = """
 INSERT INTO live.products (product_id, quantity)
 SELECT 'BENCH-' || lpad(n::text, 8, '0'), 100 FROM generate_series(1, %s) AS n
+"""
+CHANGE = """
+UPDATE live.products SET quantity = quantity + 1
+WHERE product_id BETWEEN 'BENCH-' || lpad(%s::text, 8, '0') AND 'BENCH-' || lpad(%s::text, 8, '0')
 """
 # As delivery/records.py leaves them after a first attempt that went well.
 DELIVER: tuple[LiteralString, ...] = (
@@ -112,8 +119,13 @@ def main() -> None:
         flush=True,
     )
     with tempfile.TemporaryDirectory() as folder:
-        for line in (*measure_database(Path(folder), products), *measure_cache(folder, products)):
-            print(line, flush=True)
+        for lines in (
+            measure_database(Path(folder), products),
+            measure_cache(folder, products),
+            measure_feed(Path(folder)),
+        ):
+            for line in lines:
+                print(line, flush=True)
 
 
 def measure_database(folder: Path, products: int) -> Generator[str]:
@@ -230,6 +242,30 @@ async def fill_cache(url: str, products: int) -> None:
         rows = [StockRow(f"BENCH-{number:08}", 100, now, number) for number in numbers]
         await cache.write([entry_of(row) for row in rows], read_began=time.time())
     await cache.close()
+
+
+def measure_feed(folder: Path) -> Generator[str]:
+    """Yield what a query process spends on changes that nobody asked for, and what it holds."""
+    with running_postgres(folder / "feed") as server, running_valkey(folder / "cache") as cache:
+        migrate(server.url())
+        set_role_password(server.url(), "live_query", PASSWORD)
+        with connect(server.url(), "table_sizes") as session:
+            session.execute("SET statement_timeout = 0")
+            session.execute(INSERT, (FEED_PRODUCTS,))
+            query = query_server(
+                folder, server.url(role="live_query", password=PASSWORD), cache.url
+            )
+            with query as process:
+                wait_until_idle(process)
+                before = process.cpu_seconds()
+                for first in range(1, FEED_PRODUCTS, FEED_TRANSACTION):
+                    session.execute(CHANGE, (first, first + FEED_TRANSACTION - 1))
+                wait_until_idle(process)
+                spent = process.cpu_seconds() - before
+                pages = int(Path(f"/proc/{process.process.pid}/statm").read_text().split()[1])
+        yield f"change feed: {spent / FEED_PRODUCTS * 1e6:.0f} us of a query process for a change"
+        size = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        yield f"a query process that holds no products: {size:.0f} MB"
 
 
 if __name__ == "__main__":
