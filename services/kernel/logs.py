@@ -1,6 +1,7 @@
 """Kernel: structured logs; one JSON object a line, or readable lines in development (D4)."""
 
 import logging
+import re
 import sys
 from enum import StrEnum
 from typing import Any
@@ -9,6 +10,10 @@ import msgspec
 import structlog
 
 from services.kernel.request_lines import RequestLines
+
+# Keys, tokens of admin and secrets of webhooks, all but their first characters, in a path that they
+# were pasted into. Inventory's path has no underscore, and costs 0.03 us.
+_SECRET = re.compile(r"(pk_(?:live|test)_\w{4}|padm_[\w-]{4})[\w-]+|(whsec_[\w+]{4})[\w+/=]+")
 
 
 class LogFormat(StrEnum):
@@ -53,6 +58,11 @@ _made: list[RequestLines] = []
 def request_lines() -> RequestLines | None:
     """Return what writes a line for each request; None where lines are for people, or not set."""
     return _made[-1] if _made else None
+
+
+def shown_path(path: str) -> str:
+    """Return a path as it may be logged: without the secrets that somebody put into it (D4)."""
+    return _SECRET.sub(r"\1\2...", path) if "_" in path else path
 
 
 def _write(lines: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import pytest
 
+from services.kernel.schema.migrate import ROLES
 from services.query.settings import QuerySettings
 from tests.documents import configuration
 from tests.documents.configuration import PAGE, UndocumentedError, page, settings_of, values_of
@@ -91,3 +92,25 @@ def test_every_variable_that_a_program_reads_is_on_the_page() -> None:
 def test_a_variable_that_is_read_is_found() -> None:
     source = 'a = os.environ["PLANTED_A"]; b = os.environ.get("PLANTED_B", ""); is_set("C_C", e)'
     assert set(variables(source)) == {"PLANTED_A", "PLANTED_B", "C_C"}
+
+
+def read_somewhere() -> set[str]:
+    """Return every attribute that a program reads of anything."""
+    return {
+        node.attr
+        for path in (REPOSITORY / "services").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def test_every_setting_is_used() -> None:
+    read = read_somewhere()
+    assert "planted_seconds" not in read
+    # Those of migrate are read by the names of the roles (services/kernel/schema/commands.py).
+    roles = {f"{role}_database_url" for role in ROLES}
+    structs = {
+        struct for programs in configuration.SERVICES.values() for struct in programs.values()
+    }
+    named = {name for struct in structs for name in struct.__struct_fields__}
+    assert named - roles - read == set()

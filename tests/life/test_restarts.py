@@ -17,7 +17,7 @@ from tests.gateway.wire import Wire
 from tests.life.pairs import Pair, Users, exchange, gateway_before, running_pair
 from tests.webhook_rows import WebhookRows
 
-RESTARTS = 5  # of each process
+RESTARTS = 3  # of each process
 LEAVES_WITHIN = 5.0  # seconds: the lame-duck time, the last requests, the end of a process
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
@@ -51,8 +51,8 @@ def test_a_rolling_restart_of_query_loses_no_request(
     ):
         took = restart_in_turn(pair)
     assert not users.failed()
-    assert users.outcomes["POST 200"] > 1_000
-    assert users.outcomes["GET 200"] > 1_000
+    assert users.outcomes["POST 200"] > 500
+    assert users.outcomes["GET 200"] > 500
     assert max(took) < LEAVES_WITHIN
 
 
@@ -72,7 +72,7 @@ def test_a_rolling_restart_of_the_webhooks_api_loses_no_change(
         ):
             restart_in_turn(pair)
         assert not users.failed()
-        assert users.outcomes["POST 201"] == users.outcomes["DELETE 204"] > 500
+        assert users.outcomes["POST 201"] == users.outcomes["DELETE 204"] > 200
         # Each was made once: a POST that was sent again would have left another behind.
         made = rows.one("SELECT count(*) FROM {env}.endpoints")
         left = rows.one("SELECT count(*) FROM {env}.endpoints WHERE state <> 'deleted'")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -165,6 +166,19 @@ class Hosting:
     def log(self, name: str) -> str:
         """Return what a service has logged."""
         return self._containers[name].log.read_text(errors="replace")
+
+    def logs(self) -> dict[str, str]:
+        """Return all that each service has logged."""
+        return {name: self.log(name) for name in self._containers}
+
+    def secrets(self) -> dict[str, str]:
+        """Return what must be in no log: passwords of addresses, and what else the files hold."""
+        texts = {each.name: each.read_text().strip() for each in self._secrets.iterdir()}
+        return {
+            name: urlsplit(text).password or text.splitlines()[-2 if "-----" in text else 0]
+            for name, text in texts.items()
+            if urlsplit(text).password or "://" not in text
+        }
 
     def environment(self, name: str) -> dict[str, str]:
         """Return what a service is told: the file's settings, with addresses for names."""

@@ -50,23 +50,22 @@ def roll(
     """Restart services in turn while a profile's load runs; its full load lasts `seconds`."""
     command: list[str | Path] = [sys.executable, "-m", "loadtests", "--profile", profile]
     command += ["--seconds", str(seconds), "--out", folder]
-    load = subprocess.Popen(
+    with subprocess.Popen(
         command,
         cwd=REPOSITORY,
         env={**os.environ, **_told(site, folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    try:
-        _wait_for_load(load, folder / "samples.jsonl")
-        took, killed = _restart(site, order)
-        assert load.poll() is None, "the load ended before the last restart: more seconds"
-        printed, _ = load.communicate(timeout=seconds + LOAD_ENDS_WITHIN)
-    finally:
-        if load.poll() is None:
-            load.terminate()
-            load.wait(30)
+    ) as load:
+        try:
+            _wait_for_load(load, folder / "samples.jsonl")
+            took, killed = _restart(site, order)
+            assert load.poll() is None, f"the load ended before the last restart: {took}"
+            printed, _ = load.communicate(timeout=seconds + LOAD_ENDS_WITHIN)
+        finally:
+            if load.poll() is None:
+                load.terminate()
     return Rolled(printed, load.returncode, took, killed)
 
 

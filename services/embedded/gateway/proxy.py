@@ -24,6 +24,7 @@ from services.embedded.gateway.responses import (
 )
 from services.embedded.gateway.router import Match, normalise
 from services.embedded.gateway.upstream import Upstream, UpstreamError
+from services.kernel.logs import shown_path
 
 FAULT = "gateway.fault"  # the scope's key for the status of a request that can't be understood
 
@@ -67,7 +68,7 @@ class Proxy:
             return
         except Exception:  # noqa: BLE001 -- the caller gets a 500, whatever it was
             answer = UNEXPECTED
-            _log.exception("request.failed", path=exchange.raw_path)
+            _log.exception("request.failed", path=_shown(exchange))
         response = await _say(exchange, answer, send, reason=reason)
         _log_phase(exchange, response, Took(loop.time() - began, None))
 
@@ -197,6 +198,10 @@ def _via(response: Response) -> bytes:
     return b", ".join([*before, b"1.1 " + VERSION])
 
 
+def _shown(exchange: Exchange) -> str:
+    return shown_path(exchange.raw_path.decode("latin-1"))
+
+
 def _note(exchange: Exchange, event: str, response: Response, reason: str) -> None:
     """Log what the caller may ask about; `reason` says what a service did wrong."""
     request_id = response.header(b"x-request-id") or exchange.kong_request_id.encode()
@@ -205,7 +210,7 @@ def _note(exchange: Exchange, event: str, response: Response, reason: str) -> No
         event,
         status=response.status,
         method=exchange.method,
-        path=exchange.raw_path.decode("latin-1"),
+        path=_shown(exchange),
         request_id=request_id.decode("latin-1"),
         **({"reason": reason} if reason else {}),
     )

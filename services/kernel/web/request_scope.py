@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from services.kernel.errors import ErrorCode, envelope
 from services.kernel.headers import REQUEST_ID, REQUEST_ID_PATTERN
-from services.kernel.logs import request_lines
+from services.kernel.logs import request_lines, shown_path
 from services.kernel.web.metrics import OTHER, RequestMetrics
 
 SLOW = 0.2  # seconds; partners are promised 200 ms (Q6), so a slower answer leaves a line
@@ -56,7 +56,7 @@ class RequestScope:
         try:
             await self._app(scope, receive, answer)
         except Exception:
-            log.exception("request.failed", path=scope["path"])
+            log.exception("request.failed", path=shown_path(scope["path"]))
             if answer.status:
                 raise  # half an answer is out: the server can only break the connection off
             await answer_unexpected(answer, request_id)
@@ -73,7 +73,7 @@ class RequestScope:
         if took > SLOW or status >= 500 or not self._until_sample:
             self._tell(scope, status, took)
         elif lines is not None:
-            lines.add(request_id, scope["method"], scope["path"], status, took)
+            lines.add(request_id, scope["method"], shown_path(scope["path"]), status, took)
 
     def _tell(self, scope: HTTPScope, status: int, took: float) -> None:
         if not self._until_sample:
@@ -81,7 +81,7 @@ class RequestScope:
         unusual = log.warning if took > SLOW or status >= 500 else log.info
         unusual(
             "request.slow" if took > SLOW else "request.answered",
-            path=scope["path"],
+            path=shown_path(scope["path"]),
             method=scope["method"],
             status=status,
             milliseconds=round(took * 1000, 1),

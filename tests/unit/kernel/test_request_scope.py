@@ -9,6 +9,7 @@ import structlog
 from litestar.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from services.kernel.logs import shown_path
 from services.kernel.web.metrics import OTHER, RequestMetrics
 from services.kernel.web.request_scope import SAMPLED, SLOW, RequestScope, send_json
 
@@ -119,3 +120,19 @@ def test_half_an_answer_is_counted_and_broken_off(service: Service) -> None:
     with capture_logs(), pytest.raises(RuntimeError):
         asyncio.run(broken(scope, _receive, service._send))
     assert metrics.seen == [(OTHER, 200, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/partner/v1/inventory", "/partner/v1/inventory"),
+        ("/admin/v1/keys/pk_live_aB3d/rotate", "/admin/v1/keys/pk_live_aB3d/rotate"),
+        (f"/admin/v1/keys/pk_live_{'aB3d' * 8}/rotate", "/admin/v1/keys/pk_live_aB3d.../rotate"),
+        (f"/admin/v1/keys/pk_test_{'aB3d' * 8}", "/admin/v1/keys/pk_test_aB3d..."),
+        (f"/admin/v1/tokens/padm_{'aB-_' * 10}", "/admin/v1/tokens/padm_aB-_..."),
+        ("/x/whsec_C2FVsBQIhrscChlQ/MV+b5sSYspob7oD=", "/x/whsec_C2FV..."),
+        ("/admin/v1/partners/some_name", "/admin/v1/partners/some_name"),
+    ],
+)
+def test_a_secret_in_a_path_is_not_logged(path: str, told: str) -> None:
+    assert shown_path(path) == told
