@@ -50,6 +50,8 @@ contract: $(STAMP)  ## over 2,000 cases that Schemathesis makes of the contract,
 chaos: $(STAMP)  ## 10,000 stock changes while every part is killed again and again: nothing is lost
 	@$(BIN)/python -m tests.chaos.run
 
+LOADS := tests/loadtests tests/faults# each leaves most of a processor idle
+ALONE := tests/integration tests/production# outages and restarts, one at a time: what they take is looked at
 check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, every test, the recipes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -57,8 +59,9 @@ check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, every
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory lock-check
 	@$(MAKE) --no-print-directory test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long --ignore tests/loadtests --ignore tests/faults --ignore tests/integration
-	@$(BIN)/python -m pytest -rs -m long tests/integration tests/loadtests tests/faults
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long $(addprefix --ignore ,$(LOADS) $(ALONE))
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long $(LOADS)
+	@$(BIN)/python -m pytest -rs -m long $(ALONE)
 	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory recipes
 
