@@ -96,6 +96,10 @@ class Authority:
         self_signed: bool = False,
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
+        signer = key if self_signed else self._key
+        # Python 3.13 takes none without the identifiers, as RFC 5280 (4.2.1) has it.
+        subject_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         return (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -106,11 +110,25 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([_general_name(host)]), critical=False)
-            .sign(key if self_signed else self._key, hashes.SHA256())
+            .add_extension(subject_id, critical=False)
+            .add_extension(authority_id, critical=False)
+            .add_extension(_key_usage(authority=authority), critical=True)
+            .sign(signer, hashes.SHA256())
         )
 
 
 _PEM = serialization.Encoding.PEM
+
+
+def _key_usage(*, authority: bool) -> x509.KeyUsage:
+    others = dict.fromkeys(
+        (
+            *("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+            *("crl_sign", "encipher_only", "decipher_only"),
+        ),
+        False,
+    )
+    return x509.KeyUsage(digital_signature=not authority, key_cert_sign=authority, **others)
 
 
 def _general_name(host: str) -> x509.GeneralName:
