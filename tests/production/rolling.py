@@ -25,6 +25,8 @@ ORDER = (
     *("sandbox-relay", "sandbox-scheduler", "sandbox-worker", "sandbox-slow-worker"),
     *("admin", "kong-1", "kong-2"),
 )
+# What docs/deployment.md says to type between two that the load balancer chooses from.
+ALL_READY = REPOSITORY / "deploy" / "haproxy" / "all-ready.sh"
 BEGUN_WITHIN = 60.0  # seconds
 LOAD_ENDS_WITHIN = 200.0  # seconds after the last restart
 
@@ -100,6 +102,9 @@ def _restart(site: Site, order: Sequence[str]) -> tuple[dict[str, float], list[s
         began = time.monotonic()
         if site.hosting.restart(name) < 0:
             killed.append(name)
+        if name.startswith(("kong-", "internal-")):
+            address = site.hosting.network.of_service("load-balancer")
+            subprocess.run([ALL_READY, address], check=True, capture_output=True)
         took[name] = time.monotonic() - began
     return took, killed
 
