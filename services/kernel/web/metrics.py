@@ -13,7 +13,6 @@ from litestar.handlers import HTTPRouteHandler
 from prometheus_client import Metric
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from services.kernel.metrics import CONTENT_TYPE, METRICS_PATH, exposition, make_registry
 
@@ -23,7 +22,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 OTHER = "other"  # the route of a request that none took
 CLASSES = range(6)  # by the first digit of a status; 0: nothing was answered
 
-_BOUNDS = [floatToGoString(each) for each in (*BUCKETS, float("inf"))]
+_BOUNDS = [*map(str, BUCKETS), "+Inf"]  # as Prometheus writes them
 
 
 class _Answers:
