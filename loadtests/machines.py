@@ -4,7 +4,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
-from loadtests.measures import Run, examples
+from loadtests.measures import Run, examples, memory_growth
 from loadtests.report import About
 from loadtests.stress import Step
 from loadtests.verdict import Result, Verdict, Word
@@ -38,6 +38,7 @@ def as_json(about: About, verdict: Verdict, run: Run, steps: list[Step]) -> byte
         "deliveries_expected": delivered.expected if delivered else None,
         "not_delivered": delivered.missing if delivered else [],
         "bad_deliveries": delivered.bad[:10] if delivered else [],
+        "memory_growth_mb": {name: round(grew, 1) for name, grew in memory_growth(run).items()},
         "went_wrong": examples(run),
     }
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"

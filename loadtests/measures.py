@@ -2,18 +2,21 @@
 
 import bisect
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from loadtests.changing import Change
 from loadtests.hooks import Delivered
+from loadtests.memory import Held
 from loadtests.records import Begin, Generator, Outcome, Record, Request, Seen
 
 # Partner reads: the scenarios that Q6 is about.
 PARTNER = ("product-page", "hourly-sync", "sandbox-read", "peak-arrivals")
 INTERNAL = ("internal-read",)
 MOST_KEPT = 10  # examples of what went wrong
+PART = 0.2  # of full load: what drifts is compared between its first and its last part
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -54,6 +57,7 @@ class Run:
     generator: list[Generator] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     delivered: Delivered | None = None
+    held: list[Held] = field(default_factory=list)
 
     def full(self, scenarios: Sequence[str]) -> list[Request]:
         """Return the good requests of full load, without those of an outage."""
@@ -111,9 +115,46 @@ def measure(run: Run) -> dict[str, float | None]:
         "staleness_max_s": max(stale, default=None),
         "delivered_percent": _delivered_percent(delivered),
         "webhook_p95_s": percentile(arrived, 0.95),
+        "p95_drift_ms": _p95_drift_ms(run),
+        "memory_growth_mb": max(memory_growth(run).values(), default=None),
         "bad_deliveries": None if delivered is None else float(len(delivered.bad)),
         "samples_at_least": float(len(run.requests)),
         "knee_users_at_least": None,
+    }
+
+
+def _parts(window: Window) -> tuple[float, float]:
+    """Return when the first part of full load ends and when the last one begins."""
+    part = (window.full_until - window.full_from) * PART
+    return window.full_from + part, window.full_until - part
+
+
+def _p95_drift_ms(run: Run) -> float | None:
+    """Return by how much partner reads were slower in the last part than in the first."""
+    first_until, last_from = _parts(run.window)
+    reads = run.full(PARTNER)
+    first = percentile([each.seconds for each in reads if each.at < first_until], 0.95)
+    last = percentile([each.seconds for each in reads if each.at >= last_from], 0.95)
+    return None if first is None or last is None else milliseconds(last - first)
+
+
+def memory_growth(run: Run) -> dict[str, float]:
+    """Return for each process of the stack by how many MB it holds more in the last part.
+
+    Medians of both parts. One that was not looked at in both is left out.
+    """
+    first_until, last_from = _parts(run.window)
+    first: dict[str, list[float]] = defaultdict(list)
+    last: dict[str, list[float]] = defaultdict(list)
+    for each in run.held:
+        if run.window.full_from <= each.at < first_until:
+            first[each.name].append(each.megabytes)
+        elif last_from <= each.at < run.window.full_until:
+            last[each.name].append(each.megabytes)
+    return {
+        name: statistics.median(last[name]) - statistics.median(first[name])
+        for name in first
+        if name in last
     }
 
 

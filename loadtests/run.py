@@ -21,6 +21,7 @@ from loadtests.changing import TIMEOUT, SetStock, Writer, by_put, by_sql
 from loadtests.faults import Fault
 from loadtests.hooks import COMING_AND_GOING, Hooks
 from loadtests.measures import Run, Window, make_run, started_at
+from loadtests.memory import looked_at
 from loadtests.plan import CouldNotRunError, Plan, Profile, fault_at
 from loadtests.records import read_records
 from loadtests.site import Site, with_mix, without_scenarios
@@ -66,11 +67,10 @@ def run_load(
             hooks.register(hanging=fault is Fault.HANGING_WEBHOOK)
             stack.callback(hooks.remove)
         plan = _plan(site, profile, hooks, folder)
-        with contextlib.ExitStack() as changing:
-            for each, set_stock in writers:
-                changing.enter_context(each.running(set_stock))
+        with _all_running(writers), looked_at(site.state, profile.seconds) as held:
             fault_time = _load(plan, folder, bring)
         run = _gather(plan, profile, fault_time, outage_s)
+        run.held = held
         for each, _ in writers:
             run.changes += each.done.changes
             run.requests += each.done.requests
@@ -108,6 +108,15 @@ def _writers(
         writer.done.requests.clear()
         found.append((writer, set_stock))
     return found
+
+
+@contextlib.contextmanager
+def _all_running(writers: list[tuple[Writer, SetStock]]) -> Generator[None]:
+    """Change stock underneath for the length of a with block."""
+    with contextlib.ExitStack() as running:
+        for each, set_stock in writers:
+            running.enter_context(each.running(set_stock))
+        yield
 
 
 def sandbox_products() -> list[str]:

@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from loadtests.measures import INTERNAL, PARTNER, Run, percentile
+from loadtests.measures import INTERNAL, PARTNER, Run, memory_growth, percentile
 from loadtests.records import Outcome, Request
 
 MOST_POINTS = 150  # in one line; a soak's seconds are put together
+MOST_PROCESSES = 8  # lines; those that grew most
 
 Points = list[tuple[float, float]]  # (seconds from the start, value)
 
@@ -39,6 +40,7 @@ def charts(run: Run, p95_below_ms: float | None, webhook_below_s: float | None) 
         Chart("Status codes a second", "/s", _statuses(run, step)),
         Chart("Users", "", {"users": [(e.at - run.window.start, e.users) for e in run.generator]}),
         Chart("From a stock change to its webhook", "s", delivery, webhook_below_s),
+        Chart("Memory of the processes that grew most", "MB", _held(run)),
         Chart("The load generator: processor", "% of a core", _generator(run, _cpu)),
         Chart("The load generator: event loop late", "ms", _generator(run, _lag)),
     ]
@@ -100,6 +102,17 @@ def _deliveries(run: Run, step: float) -> dict[str, Points]:
         name: [(at, percentile(values, share) or 0) for at, values in grouped.items()]
         for name, share in (("P50", 0.5), ("P95", 0.95))
     }
+
+
+def _held(run: Run) -> dict[str, Points]:
+    growth = memory_growth(run)
+    found: dict[str, Points] = {
+        name: [] for name in sorted(growth, key=growth.__getitem__, reverse=True)[:MOST_PROCESSES]
+    }
+    for each in run.held:
+        if each.name in found:
+            found[each.name].append((each.at - run.window.start, each.megabytes))
+    return found
 
 
 def _generator(run: Run, figure: Callable[[float, list[float]], float]) -> dict[str, Points]:

@@ -22,6 +22,8 @@ NAMES = (
     "staleness_max_s",
     "delivered_percent",
     "webhook_p95_s",
+    "p95_drift_ms",
+    "memory_growth_mb",
     "bad_deliveries",
     "samples_at_least",
     "knee_users_at_least",

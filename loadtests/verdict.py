@@ -18,6 +18,8 @@ SAYS = {
     "staleness_max_s": "a stock change is missed by readers, at most (s)",
     "delivered_percent": "stock changes delivered to each webhook (%)",
     "webhook_p95_s": "from a stock change to its webhook, P95 (s)",
+    "p95_drift_ms": "partner reads: P95 later in full load, more by (ms)",
+    "memory_growth_mb": "memory of the process that grew most, more by (MB)",
     "bad_deliveries": "webhooks with a wrong signature or content",
     "samples_at_least": "requests in all",
     "knee_users_at_least": "users that were carried",
@@ -106,7 +108,7 @@ def told(name: str, value: float) -> str:
     """Return a figure as people write it; a percentage never rounded up to 100."""
     if name == "delivered_percent":
         return "100" if value >= 100 else f"{min(value, 99.999):.3f}"
-    if name.endswith("_ms"):
+    if name.endswith(("_ms", "_mb")):
         return f"{value:.1f}"
     return f"{value:.2f}" if name.endswith("_s") else f"{value:,.0f}"
 

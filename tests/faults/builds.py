@@ -14,6 +14,8 @@ class Build:
     leaks: bool = False  # a proxy in front of the gateway
     fails: frozenset[str] = frozenset()  # exactly these thresholds
     tells: str = ""  # is in the report's examples of what went wrong
+    soak_s: int = 0  # full load of the profile that finds it, where that is soak
+    samples_at_least: int = 5000  # requests of acceptance, so that one in 1,000 is seen
 
 
 GOOD = Build("good", "the build as it is")
@@ -43,7 +45,15 @@ LEAKING = Build(
     fails=frozenset({"wrong_answers"}),
     tells="another partner's webhook",
 )
-BROKEN = {each.name: each for each in (SLOW, DROPPING, WRONG_STATUS, LEAKING)}
+AGEING = Build(
+    "ageing",
+    "each query keeps 100 kB, and takes 1.5 ms longer for each second since the start",
+    {"query-live": "query"},
+    fails=frozenset({"p95_drift_ms", "memory_growth_mb"}),
+    soak_s=40,
+    samples_at_least=1000,
+)
+BROKEN = {each.name: each for each in (SLOW, DROPPING, WRONG_STATUS, LEAKING, AGEING)}
 BUILDS = {GOOD.name: GOOD, **BROKEN}
 
 # One in so many; a short run has too few deliveries for the real figures. Read by the wrappers.

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from socket import socket
@@ -12,9 +13,11 @@ import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.query import entry
-from tests.faults.builds import EVERY, EVERY_PRODUCT, SLOW, WRONG_STATUS
+from tests.faults.builds import AGEING, EVERY, EVERY_PRODUCT, SLOW, WRONG_STATUS
 
 ADDED = 0.2  # seconds
+KEPT = 100_000  # bytes of each query, for ever
+ADDED_EACH_SECOND = 0.0015  # seconds
 PARTNERS = "/partner/"
 WRONG = {"in_stock": "low_stock", "low_stock": "in_stock", "out_of_stock": "low_stock"}
 
@@ -28,6 +31,19 @@ def slow(app: ASGIApp) -> ASGIApp:
         await app(scope, receive, send)
 
     return slowed
+
+
+def ageing(app: ASGIApp) -> ASGIApp:
+    """Keep memory of every query, and answer partners later the longer the service runs."""
+    began, kept = time.monotonic(), list[bytes]()
+
+    async def aged(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PARTNERS):
+            kept.append(b"x" * KEPT)
+            await asyncio.sleep((time.monotonic() - began) * ADDED_EACH_SECOND)
+        await app(scope, receive, send)
+
+    return aged
 
 
 def wrong_status(app: ASGIApp) -> ASGIApp:
@@ -81,6 +97,7 @@ def _with_length(head: Any, length: int) -> Any:  # noqa: ANN401 -- an ASGI mess
 
 FAULTS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     SLOW.name: slow,
+    AGEING.name: ageing,
     WRONG_STATUS.name: wrong_status,
 }
 

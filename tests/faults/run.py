@@ -12,7 +12,6 @@ from tests.faults.builds import BROKEN, BUILDS, GOOD
 from tests.faults.running import judge
 
 GOOD_ROUNDS = 3
-SAMPLES_AT_LEAST = 5000  # requests, so that one in 1,000 is seen
 
 
 def main() -> None:
@@ -33,7 +32,7 @@ def _right(name: str, out: Path, number: int) -> bool:
     build, began = BUILDS[name], time.monotonic()
     folder = out / f"{number + 1}-{name}"
     judged = judge(build, folder, profile="acceptance")
-    right = judged.is_what(build) and judged.samples >= SAMPLES_AT_LEAST
+    right = judged.is_what(build) and judged.samples >= build.samples_at_least
     print(f"\n{name}: {build.says} ({time.monotonic() - began:.0f} s, {folder})")
     print(f"  {judged.word} with {judged.samples:,} requests: {'right' if right else 'WRONG'}")
     for line in judged.printed.rpartition(f"\n{judged.word}")[2].splitlines()[1:]:

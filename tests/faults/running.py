@@ -44,16 +44,22 @@ class Judged:
 
 
 def judge(build: Build, folder: Path, *, profile: str, every: int | None = None) -> Judged:
-    """Start a build's stack, put the kit's load on it and end it; reports go to `folder`."""
+    """Start a build's stack, put the kit's load on it and end it; reports go to `folder`.
+
+    A build that only time shows gets a short soak, whatever `profile` is.
+    """
+    load = ["--profile", profile]
+    if build.soak_s:
+        load = ["--profile", "soak", "--seconds", str(build.soak_s)]
     environment = {} if every is None else {EVERY: str(every)}
     with (
         running_stack(build, environment) as state,
         _in_front(build, state, environment) as host,
     ):
-        judged = _run_kit(state, host, profile, folder)
+        judged = _run_kit(state, host, load, folder)
         for _ in range(TRIES - 1):
             if judged.word == "INVALID":
-                judged = _run_kit(state, host, profile, folder)
+                judged = _run_kit(state, host, load, folder)
     return judged
 
 
@@ -110,9 +116,9 @@ def _in_front(build: Build, state: Path, environment: dict[str, str]) -> Generat
             proxy.send_signal(signal.SIGTERM)
 
 
-def _run_kit(state: Path, host: str, profile: str, folder: Path) -> Judged:
+def _run_kit(state: Path, host: str, load: list[str], folder: Path) -> Judged:
     command: Sequence[str | Path] = [
-        *(sys.executable, MODULE, "loadtests", "--profile", profile),
+        *(sys.executable, MODULE, "loadtests", *load),
         *("--stack", state, "--out", folder),
     ]
     environment = {key: value for key, value in os.environ.items() if key != "HOST"}

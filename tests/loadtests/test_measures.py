@@ -9,7 +9,16 @@ import pytest
 from loadtests import plan
 from loadtests.changing import Change
 from loadtests.hooks import ENDPOINTS, compare
-from loadtests.measures import Window, health, measure, over_limit_extra, percentile, staleness
+from loadtests.measures import (
+    Window,
+    health,
+    measure,
+    memory_growth,
+    over_limit_extra,
+    percentile,
+    staleness,
+)
+from loadtests.memory import Held
 from loadtests.plan import load_profiles
 from loadtests.records import Generator, Outcome, Request, Seen
 from loadtests.stress import knee, steps, told
@@ -41,6 +50,34 @@ def test_only_good_answers_of_full_load_count_for_the_p95() -> None:
     run.requests += slow * 200
     run.requests += [Request(START + 5, 9.0, "product-page", 0, Outcome.ERROR)] * 200
     assert measure(run)["partner_p95_ms"] == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("later", "drift"), [(0.05, 40), (0.01, 0), (0.004, -6)])
+def test_drift_is_what_the_last_fifth_takes_longer_than_the_first(
+    later: float, drift: float
+) -> None:
+    run = good_run()  # of full load from 2 to 12, 10 ms each
+    run.requests = [each for each in run.requests if each.at < START + 10]
+    run.requests += [good_request(10 + number / 50, later) for number in range(100)]
+    run.requests += [good_request(12 + number / 50, 9.0) for number in range(100)]  # users go
+    assert measure(run)["p95_drift_ms"] == pytest.approx(drift)
+
+
+def test_memory_grows_from_the_first_fifth_to_the_last() -> None:
+    run = good_run()
+    times = [number / 4 for number in range(60)]
+    run.held = [
+        *(Held(START + at, "query", 80 + at) for at in times),
+        *(Held(START + at, "relay", 900 if at == 3 else 90) for at in times),  # a peak
+        *(Held(START + at, "worker", 70 - at) for at in times),
+        Held(START + 3, "restarted", 10),
+    ]
+    assert memory_growth(run) == {"query": 8, "relay": 0, "worker": -8}
+    assert measure(run)["memory_growth_mb"] == 8
+
+
+def test_without_a_stack_memory_is_not_measured() -> None:
+    assert measure(good_run())["memory_growth_mb"] is None
 
 
 def test_right_429s_and_401s_are_no_errors() -> None:
