@@ -6,7 +6,7 @@ from html import escape
 from loadtests.series import Chart
 
 WIDTH, HEIGHT = 860, 250
-LEFT, RIGHT, TOP, BOTTOM = 56, 130, 14, 34
+LEFT, RIGHT, TOP, BOTTOM = 56, 160, 14, 34
 COLOURS = ("#1f5fa8", "#c8551b", "#2b8a4b", "#8a3fa0", "#7a6a1c", "#b0264f", "#3d8d99", "#555555")
 TICKS = 4
 
