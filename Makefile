@@ -60,7 +60,7 @@ check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, every
 	@$(MAKE) --no-print-directory lock-check
 	@$(MAKE) --no-print-directory test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long $(addprefix --ignore ,$(LOADS) $(ALONE))
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m long $(LOADS)
+	@$(BIN)/python -m pytest -n 2 -rs -m long $(LOADS)
 	@$(BIN)/python -m pytest -rs -m long $(ALONE)
 	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory recipes

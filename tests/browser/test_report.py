@@ -41,12 +41,12 @@ def test_a_report_shows_its_verdict_and_its_charts_and_asks_nobody(
     ]
     assert f"{word}: smoke" in seen.text
     assert ("a lie" in seen.text) == (word == "FAIL")
-    assert len(seen.drawings) == 7
+    assert len(seen.drawings) == 8
     for each in seen.drawings:
         assert each.width > 600, each
         assert each.height > 100, each
         assert each.words, each
-    assert sum(bool(each.lines) for each in seen.drawings) >= 6
+    assert sum(bool(each.lines) for each in seen.drawings) >= 7
     assert all(right - left > 100 for left, right in seen.drawings[0].lines), seen.drawings[0]
 
 
@@ -61,7 +61,7 @@ def test_a_chart_without_points_is_a_sentence_instead(tmp_path: Path) -> None:
     run.requests.clear()
     seen = opened(tmp_path, run)
     assert "Not measured in this run." in seen.text
-    assert len(seen.drawings) == 4  # users, webhooks, and two of the generator
+    assert len(seen.drawings) == 5  # users, webhooks, memory, and two of the generator
 
 
 def test_a_line_that_is_not_drawn_is_found(tmp_path: Path) -> None:

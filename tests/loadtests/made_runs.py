@@ -3,6 +3,7 @@
 from loadtests.changing import Change
 from loadtests.hooks import Delivered
 from loadtests.measures import Health, Run, Window
+from loadtests.memory import Held
 from loadtests.records import Generator, Outcome, Request, Seen
 from loadtests.report import About
 from loadtests.thresholds import THRESHOLDS, Thresholds, load_thresholds
@@ -34,5 +35,6 @@ def good_run() -> Run:
     run.generator = [Generator(START + second, 0.1, [0.001] * 20, 10) for second in range(15)]
     run.changes = [Change("sandbox", "QA-LOAD-000", 7, START + 3, START + 3.01)]
     run.seen = [Seen(START + 4, "sandbox", [("QA-LOAD-000", 7)])]
+    run.held = [Held(START + second, "query-live", 80.0) for second in range(15)]
     run.delivered = Delivered(3, [], 0, [(START + 3, 0.1)] * 3, [])
     return run

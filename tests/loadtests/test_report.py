@@ -57,7 +57,7 @@ def _page(run: Run) -> str:
 def test_the_page_has_every_chart_and_refers_to_nothing_outside_itself() -> None:
     page = Page(_page(good_run()))
     assert page.open == []
-    assert page.tags.count("svg") == 7
+    assert page.tags.count("svg") == 8
     assert page.tags.count("polyline") >= 10
     assert "script" not in page.tags
     assert page.references == ["data:,"]
@@ -83,7 +83,7 @@ def test_a_run_without_webhooks_says_so_in_place_of_the_chart() -> None:
     run = good_run()
     run.delivered = None
     page = _page(run)
-    assert Page(page).tags.count("svg") == 6
+    assert Page(page).tags.count("svg") == 7
     assert "Not measured in this run." in page
 
 

@@ -34,5 +34,5 @@ def test_the_smoke_profile_passes_and_leaves_its_files(tmp_path: Path) -> None:
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg") == 7
+    assert page.count("<svg") == 8
     assert "pk_" not in page + (tmp_path / "samples.jsonl").read_text()
