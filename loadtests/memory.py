@@ -12,7 +12,7 @@ import psutil
 from services.embedded.state import StateFolder
 
 LOOKS = 300  # in a run; a short one is looked at less often
-AT_LEAST_EVERY = 2.0  # seconds
+AT_LEAST_EVERY = 1.0  # seconds
 # Its processes fill a cache that they share, of a fixed size.
 NOT_LOOKED_AT = ("postgres",)
 MEGABYTE = 1024 * 1024
