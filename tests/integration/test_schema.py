@@ -1,8 +1,10 @@
 """Migrations, roles and seed."""
 
 import psycopg
+import pytest
 from psycopg import sql
 
+from services.embedded.postgres import RunningPostgres
 from services.kernel.environments import Environment
 from services.kernel.schema.migrate import ROLES, migrate
 from services.kernel.schema.seed import PRODUCTS, products, seed
@@ -12,6 +14,25 @@ from tests.conftest import Database
 
 def test_migrating_again_changes_nothing(database: Database) -> None:
     assert migrate(database.owner_url) == 0
+
+
+def test_a_migration_needs_no_resolver_and_no_name_of_its_user(
+    postgres: RunningPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> str:
+        msg = "asked for a name"
+        raise OSError(msg)
+
+    monkeypatch.setattr("socket.getfqdn", asked)
+    monkeypatch.setattr("getpass.getuser", asked)
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE nameless")
+    applied = migrate(postgres.url("nameless"))
+    assert applied > 5
+    with psycopg.connect(postgres.url("nameless")) as connection:
+        logged = "SELECT count(*), count(DISTINCT migration_id), min(operation) FROM _yoyo_log"
+        row = connection.execute(logged).fetchone()
+    assert row == (applied, applied, "apply")
 
 
 def test_the_roles_that_get_passwords_are_the_roles_that_migrations_make(
