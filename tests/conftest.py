@@ -15,6 +15,8 @@ from services.kernel.environments import Environment
 from services.kernel.schema.migrate import ROLES, migrate, set_role_password
 from services.kernel.schema.seed import seed
 
+pytest_plugins = ["tests.needs"]
+
 TEMPLATE = "template_seeded"
 ROLE_PASSWORD = "a-password-of-the-tests"
 _number = itertools.count(1)

@@ -5,8 +5,13 @@ import pytest
 from tests.browser.visits import Visit, visit
 from tests.contract.document import load_document
 from tests.e2e.conftest import SANDBOX_HOST, LocalStack
+from tests.needs import PACKAGES
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.needs("chromium", PACKAGES),
+    pytest.mark.timeout(120),
+]
 
 PARTNERS_PAGE = "/partner/v1/docs"
 ADMINS_PAGE = "/admin/v1/docs"

@@ -11,8 +11,13 @@ from loadtests.series import charts
 from loadtests.verdict import judge
 from tests.browser.visits import Visit, visit
 from tests.loadtests.made_runs import ABOUT, START, WELL, good_run, shipped_thresholds
+from tests.needs import PACKAGES
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.needs("chromium", PACKAGES),
+    pytest.mark.timeout(120),
+]
 
 
 def opened(folder: Path, run: Run, change: str = "") -> Visit:

@@ -1,19 +1,15 @@
-"""Visits: open a page in the Chromium of this machine, driven out of tests/javascript."""
+"""Visits: open a page in the Chromium of this machine, driven out of tests/javascript.
 
-import shutil
+A test that visits needs `chromium` and PACKAGES.
+"""
+
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import msgspec
-import pytest
 
-from tests.javascript_library import install_javascript_library, run_javascript
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-NO_BROWSER = (
-    "there is no Chromium on PATH: install Debian's package `chromium`"
-    " (apt-get install chromium); no other browser is downloaded"
-)
+from tests.javascript_library import run_javascript
+from tests.programs import path_of
 
 
 @dataclass(frozen=True)
@@ -46,12 +42,7 @@ def visit(
     address: str, awaited: str, *, clicked: str = "", shown: str = "", screenshot: str = ""
 ) -> Visit:
     """Open a page, wait for a text, click an element if one is given and wait for another text."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.fail(NO_BROWSER)
-    install_javascript_library()
-    done = run_javascript(
-        "node", "open_page.mjs", browser, address, awaited, clicked, shown, screenshot
-    )
+    words = (path_of("chromium"), address, awaited, clicked, shown, screenshot)
+    done = run_javascript("node", "open_page.mjs", *words)
     assert done.returncode == 0, done.stderr
     return msgspec.json.decode(done.stdout, type=Visit)

@@ -10,6 +10,7 @@ import yaml
 
 from tests.contract.document import DOCUMENT, Json, expand, load_document
 from tests.contract.linter import style_problems
+from tests.needs import PACKAGES
 
 document = load_document()
 INVENTORY = "/partner/v1/inventory"
@@ -69,12 +70,14 @@ FAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.long
+@pytest.mark.needs(PACKAGES)
 @pytest.mark.timeout(120)
 def test_the_linter_has_nothing_to_say() -> None:
     assert style_problems(DOCUMENT) == []
 
 
 @pytest.mark.long
+@pytest.mark.needs(PACKAGES)
 @pytest.mark.timeout(120)
 def test_each_rule_of_the_linter_finds_its_fault(tmp_path: Path) -> None:
     spoiled = deepcopy(document)

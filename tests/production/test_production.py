@@ -18,7 +18,7 @@ from tests.production.composition import REPOSITORY
 from tests.production.rolling import roll
 from tests.production.site import Site, running_site
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.needs("haproxy")]
 
 BOARD = REPOSITORY / "deploy" / "grafana" / "dashboards" / "partner-inventory-sync.json"
 

@@ -1,7 +1,6 @@
 """Watching: deploy/prometheus on a real Prometheus, which asks the services that run here."""
 
 import contextlib
-import shutil
 import signal
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -14,6 +13,7 @@ import yaml
 from services.embedded.children import free_port, start, stop
 from tests.production.composition import REPOSITORY
 from tests.production.hosting import ADMIN_PORT, STATUS_PORT, Network
+from tests.programs import path_of
 
 DEPLOYED = REPOSITORY / "deploy" / "prometheus"
 EVERY = "1s"
@@ -24,13 +24,11 @@ READY_WITHIN = 30.0  # seconds
 @contextlib.contextmanager
 def prometheus(folder: Path, network: Network) -> Generator[httpx.Client]:
     """Run it with the deployed rules and jobs; yield a client of its API."""
-    program = shutil.which("prometheus")
-    assert program, "no prometheus on PATH: apt-get install --no-install-recommends prometheus"
     folder.mkdir()
     (folder / "prometheus.yml").write_text(yaml.safe_dump(_configuration(network)))
     address = f"127.0.0.1:{free_port()}"
     command = [
-        program,
+        path_of("prometheus"),
         f"--config.file={folder}/prometheus.yml",
         f"--storage.tsdb.path={folder}/data",
         f"--web.listen-address={address}",

@@ -26,6 +26,7 @@ def stack(tmp_path: Path) -> Generator[LocalStack]:
 
 
 @pytest.mark.recipes
+@pytest.mark.needs("curl")
 @pytest.mark.timeout(WITHIN + 60)
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_what_a_document_says_is_what_happens(stack: LocalStack, name: str) -> None:

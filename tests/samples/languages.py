@@ -1,25 +1,23 @@
 """Languages: how the samples of docs/partner/samples are run; a skip names what was not."""
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from tests.e2e.conftest import REPOSITORY
-from tests.javascript_library import run_javascript
+from tests.javascript_library import node
 from tests.waiting import wait_for
 
 SAMPLES = REPOSITORY / "docs" / "partner" / "samples"
 WITHIN = 30.0  # seconds for one run of a sample
-JUST = "docs/partner/samples"
 LISTENING = "listening on port "
+NEEDED = {"java": ("java", "javac"), "javascript": (), "curl": ("curl", "openssl", "jq")}
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,6 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 def compile_java(folder: Path) -> None:
     """Compile the Java samples into a folder."""
-    needed(f"{JUST}/java", "java", "javac")
     sources = sorted(map(str, (SAMPLES / "java").glob("*.java")))
     lint = ["-Xlint:all,-serial", "-Werror"]
     done = compiled(*lint, "-d", str(folder), *sources)
@@ -116,29 +113,20 @@ def compiled(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def javascript() -> Language:
     """Return the JavaScript samples, run by the Node.js of the development packages."""
-    try:
-        node = run_javascript("node", "-p", "process.execPath").stdout.strip()
-    except FileNotFoundError:
-        not_run(f"{JUST}/javascript", "node")
     folder = SAMPLES / "javascript"
-    command = {name: [node, str(folder / f"{name}.mjs")] for name in ("client", "sync", "receiver")}
+    command = {
+        name: [node(), str(folder / f"{name}.mjs")] for name in ("client", "sync", "receiver")
+    }
     return Language("javascript", command["client"], command["sync"], command["receiver"])
 
 
 def curl() -> Language:
     """Return the shell's samples."""
-    needed(f"{JUST}/curl", "curl", "openssl", "jq")
     folder = SAMPLES / "curl"
     return Language("curl", [str(folder / "query.sh")], [str(folder / "sync.sh")], [])
 
 
-def needed(what: str, *programs: str) -> None:
-    """Skip the test when a program is not there."""
-    for program in programs:
-        if shutil.which(program) is None:
-            not_run(what, program)
-
-
-def not_run(what: str, program: str) -> NoReturn:
-    """Skip the test; say aloud what was not run."""
-    pytest.skip(f"{what} NOT RUN: there is no {program} on PATH")
+def in_each(*languages: str) -> pytest.MarkDecorator:
+    """Return the mark that runs a test with the samples of each of these languages."""
+    each = [pytest.param(name, marks=pytest.mark.needs(*NEEDED[name])) for name in languages]
+    return pytest.mark.parametrize("language", each, indirect=True)

@@ -12,14 +12,14 @@ import pytest
 
 from services.embedded.state import StateFolder, database_url
 from tests.e2e.conftest import LocalStack
-from tests.samples.languages import Language
+from tests.samples.languages import Language, in_each
 from tests.samples.sandbox_address import SandboxAddress, Scripted
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.long
 
-every = pytest.mark.parametrize("language", ["java", "javascript", "curl"], indirect=True)
-programs = pytest.mark.parametrize("language", ["java", "javascript"], indirect=True)
+every = in_each("java", "javascript", "curl")
+programs = in_each("java", "javascript")
 AWKWARD = 'Ü "quoted" \\ 日本, 1'
 
 
@@ -151,7 +151,7 @@ def test_an_expired_cursor_starts_the_sync_anew(
     assert synced(language, sandbox, tmp_path / "stock", product).stdout == "1 products changed\n"
 
 
-@pytest.mark.parametrize("language", ["curl"], indirect=True)
+@in_each("curl")
 def test_the_shell_follows_the_delta(
     language: Language, sandbox: SandboxAddress, stack: LocalStack, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.contract.document import load_document
 from tests.e2e.conftest import SANDBOX_HOST, LocalStack
 from tests.recipes.console import commands_of, run, told
-from tests.samples.languages import SAMPLES, curl, needed
+from tests.samples.languages import NEEDED, SAMPLES, curl
 from tests.samples.sandbox_address import SandboxAddress
 
 pytestmark = pytest.mark.long
@@ -45,11 +45,11 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+@pytest.mark.needs(*NEEDED["java"], *NEEDED["curl"])
 @pytest.mark.timeout(WITHIN + 60)
 def test_every_command_of_the_guide_does_what_it_says(
     folder: Path, sandbox: SandboxAddress
 ) -> None:
-    needed("the commands of docs/partner", "java", "javac", "curl", "openssl")
     commands = [each for page in PAGES for each in commands_of(folder / f"{page}.md")]
     assert len(commands) >= LEAST
     port = free_port()
@@ -67,6 +67,7 @@ def test_every_command_of_the_guide_does_what_it_says(
     assert not faults, told(faults, GUIDE / "(a page of the guide)")
 
 
+@pytest.mark.needs(*NEEDED["curl"])
 def test_curl_finds_the_local_sandbox_by_its_name(stack: LocalStack) -> None:
     language = curl()
     known = {

@@ -15,12 +15,12 @@ import pytest
 from standardwebhooks import Webhook
 
 from services.embedded.demo_receiver import Receiver as RecordingReceiver
-from tests.samples.languages import SAMPLES, WITHIN, Language, environment, needed, receiving
+from tests.samples.languages import SAMPLES, WITHIN, Language, environment, in_each, receiving
 from tests.samples.sandbox_address import SandboxAddress
 
 pytestmark = pytest.mark.long
 
-programs = pytest.mark.parametrize("language", ["java", "javascript"], indirect=True)
+programs = in_each("java", "javascript")
 ALL = ["inventory.updated", "inventory.low_stock", "inventory.out_of_stock"]
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
@@ -161,10 +161,10 @@ def test_a_type_and_a_field_that_are_newer_than_the_program_do_no_harm(
 
 
 @programs
+@pytest.mark.needs("curl", "openssl")
 def test_the_shell_tries_a_receiver_that_nothing_can_reach_yet(
     language: Language, tmp_path: Path
 ) -> None:
-    needed("docs/partner/samples/curl", "curl", "openssl")
     script = str(SAMPLES / "curl" / "send.sh")
     with receiving(language, tmp_path, SECRET) as receiver:
         answers = [
@@ -181,10 +181,10 @@ def test_the_shell_tries_a_receiver_that_nothing_can_reach_yet(
     assert answers == ["204\n", "401\n", "401\n"]
 
 
+@pytest.mark.needs("curl", "openssl")
 def test_the_shell_registers_and_computes_a_real_events_signature(
     sandbox: SandboxAddress,
 ) -> None:
-    needed("docs/partner/samples/curl", "curl", "openssl")
     recorded: list[tuple[dict[str, str], bytes]] = []
 
     class Recording(RecordingReceiver):

@@ -12,7 +12,6 @@ from tests.samples.languages import (
     compiled,
     environment,
     javascript,
-    needed,
 )
 
 pytestmark = pytest.mark.long
@@ -76,6 +75,7 @@ def said(command: list[str]) -> dict[str, str]:
 EXPECTED = {name: message[6] for name, message in messages().items()}
 
 
+@pytest.mark.needs("java", "javac")
 def test_java_tells_genuine_messages_from_others(java_classes: Path, tmp_path: Path) -> None:
     source = str(HERE / "SignatureVectors.java")
     done = compiled("-cp", str(java_classes), "-d", str(tmp_path), source)
@@ -90,9 +90,9 @@ def test_javascript_tells_genuine_messages_from_others() -> None:
     assert said(command) == EXPECTED
 
 
+@pytest.mark.needs("openssl")
 @pytest.mark.parametrize("name", ["the example", "a text as secret"])
 def test_the_shell_signs_as_the_contract_does(name: str) -> None:
-    needed("docs/partner/samples/curl", "openssl")
     _, secret, message_id, sent, signature, body, _ = messages()[name]
     done = subprocess.run(
         [str(SAMPLES / "curl" / "sign.sh"), message_id, sent],

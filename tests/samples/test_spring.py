@@ -15,6 +15,7 @@ ERROR = re.compile(r": compiler\.err\.([\w.]+): (.*)$", re.MULTILINE)
 FOREIGN = ("org.springframework", "com.fasterxml", "org.slf4j")
 
 
+@pytest.mark.needs("java", "javac")
 def test_the_spring_sample_is_parsed_and_type_checked_but_not_run(
     java_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,6 @@
 """The Lua plugins, in LuaJIT out of a wheel and, where it is there, in Debian's."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def test_every_case_passes_in_the_wheels_luajit(lua: Any) -> None:  # noqa: ANN4
     assert len(results) >= AT_LEAST
 
 
-@pytest.mark.skipif(shutil.which("luajit") is None, reason="no luajit on PATH (Debian: luajit)")
+@pytest.mark.needs("luajit")
 def test_every_case_passes_and_every_file_compiles_in_debians_luajit() -> None:
     for file in PLUGINS.rglob("*.lua"):
         compiled = subprocess.run(

@@ -16,7 +16,8 @@ from services.kernel.stock import item_json
 from services.webhooks.delivery.payload import render_payload
 from services.webhooks.delivery.signatures import signature_headers
 from services.webhooks.secrets import whsec_form
-from tests.javascript_library import Message, install_javascript_library, verify_in_javascript
+from tests.javascript_library import Message, verify_in_javascript
+from tests.needs import PACKAGES
 
 Verify = Callable[[Sequence[Message]], list[str | None]]
 
@@ -58,18 +59,15 @@ def verify_in_python(messages: Sequence[Message]) -> list[str | None]:
     return [verify(*message) for message in messages]
 
 
-@pytest.fixture(scope="session")
-def javascript() -> Verify:
-    install_javascript_library()
-    return verify_in_javascript
-
-
-@pytest.fixture(params=["Python", "JavaScript"])
+@pytest.fixture(
+    params=[
+        pytest.param(verify_in_python, id="Python"),
+        pytest.param(verify_in_javascript, id="JavaScript", marks=pytest.mark.needs(PACKAGES)),
+    ]
+)
 def verify(request: pytest.FixtureRequest) -> Verify:
     """Return the reference library of a language."""
-    if request.param == "Python":
-        return verify_in_python
-    return request.getfixturevalue("javascript")
+    return request.param
 
 
 def verifies_by_w5(key: bytes, body: bytes, headers: Mapping[str, str]) -> bool:
