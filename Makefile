@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PACKAGES := tests/javascript/node_modules/.package-lock.json
+WHEELS := .venv/wheels/.downloaded
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-gateway recipes docs docs-check javascript browser contract chaos programs check lock lock-check loadtest verdicts rolling bench bench-gateway bench-webhooks bench-admin bench-outages clean
+.PHONY: help venv demo up test test-gateway recipes docs docs-check javascript wheels browser contract chaos programs check lock lock-check loadtest verdicts rolling bench bench-gateway bench-webhooks bench-admin bench-outages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,10 +44,16 @@ docs-check: recipes  ## all that README and docs say: commands, the partner guid
 docs: $(STAMP)  ## write docs/configuration.md again, from the settings in the code
 	@$(BIN)/python -m tests.documents.configuration
 
-# npm's registry is asked here, for as long as it takes; a run of tests asks it once, for 10 seconds.
+# Registries are asked here, for as long as it takes; a run of tests asks npm's once, for 10 seconds.
 javascript: $(PACKAGES)  ## the npm packages of some tests, by the Node.js of a wheel
 $(PACKAGES): tests/javascript/package-lock.json | $(STAMP)
 	@$(BIN)/python -m tests.javascript_library
+
+wheels: $(WHEELS)  ## the wheels of locks/runtime.txt, which a test installs as the Dockerfile does
+$(WHEELS): locks/runtime.txt | $(STAMP)
+	@rm -rf $(@D)
+	@$(BIN)/python -m tests.deployment.wheels
+	@touch $@
 
 browser: $(STAMP)  ## the pages of both APIs in a headless Chromium (Debian's package chromium)
 	@$(BIN)/python -m pytest -m browser tests/browser
@@ -62,7 +69,7 @@ ALONE := tests/integration tests/production# outages and restarts, one at a time
 programs:
 	@$(PYTHON) tests/programs.py || { echo "make check needs them all; make test does not"; exit 1; }
 
-check: programs $(STAMP) $(PACKAGES)  ## format, lint, types, import contracts, lock freshness, every test, the recipes; 30 minutes
+check: programs $(STAMP) $(PACKAGES) $(WHEELS)  ## format, lint, types, import contracts, lock freshness, every test, the recipes; 30 minutes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright

@@ -1,6 +1,7 @@
 """Plug-in of pytest: a test whose programs are missing is skipped, and the run's end names them.
 
-A test says what it needs with the mark `needs`: names of tests/programs.py's table, and PACKAGES.
+A test says what it needs with the mark `needs`: names of tests/programs.py's table,
+PACKAGES or WHEELS.
 """
 
 from collections import Counter
@@ -12,6 +13,12 @@ import pytest
 from tests import javascript_library, programs
 
 PACKAGES = "npm packages"  # of tests/javascript; npm asks a registry for them
+WHEELS = "wheels"  # of locks/runtime.txt; only make asks pip's index for them
+WHEELS_FOLDER = Path(__file__).parents[1] / ".venv" / "wheels"
+DOWNLOADED = {
+    PACKAGES: f"{javascript_library.PURPOSE}: make javascript",
+    WHEELS: "the image without Docker: make wheels",
+}
 LACKED = "lacked"  # a property of the report of a skipped test
 
 
@@ -39,13 +46,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
 def _why_missing(name: str, config: pytest.Config) -> str | None:
     if name == PACKAGES:
         return javascript_library.why_missing(_folder_of_the_run(config))
+    if name == WHEELS:
+        return None if (WHEELS_FOLDER / ".downloaded").exists() else "make wheels was not run"
     return None if programs.find(name) else f"there is no {name} on PATH"
 
 
 def _described(name: str) -> str:
-    if name == PACKAGES:
-        return f"{name}, for {javascript_library.PURPOSE}: make javascript"
-    return programs.described(name)
+    return f"{name}, for {DOWNLOADED[name]}" if name in DOWNLOADED else programs.described(name)
 
 
 def _folder_of_the_run(config: pytest.Config) -> Path:

@@ -24,25 +24,16 @@ import pytest
 from services.embedded.children import free_port
 from tests.deployment import programs, shape
 from tests.deployment.shape import REPOSITORY
+from tests.deployment.wheels import PYTHON, everybodys_python
+from tests.needs import WHEELS, WHEELS_FOLDER
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.needs(WHEELS), pytest.mark.timeout(300)]
 
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 NOBODY = 65534
 
 
-def everybodys_python() -> Path | None:
-    """Return a Python of this version that other users may run; root's own they may not."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for folder in (Path(sys.base_prefix) / "bin", Path("/usr/local/bin"), Path("/usr/bin")):
-        path = (folder / version).resolve()
-        if path.exists() and all(each.stat().st_mode & 0o001 for each in (path, *path.parents)):
-            return path
-    return None
-
-
-PYTHON = everybodys_python() or Path(sys.executable)
 # Without such a Python, or without root, the tests' own user runs the image.
 USER = NOBODY if os.geteuid() == 0 and everybodys_python() is not None else None
 
@@ -137,16 +128,16 @@ def _copy(source: str, target: Path) -> None:
 
 
 def _install(venv: Path) -> None:
-    """Install as the Dockerfile does, from the same lock with the same options."""
+    """Install as the Dockerfile does, from the same lock with the same options; ask no index."""
     words = re.sub(r"\\\n", " ", DOCKERFILE)
     install = re.search(r"&& python (-m pip .*)", words)
     assert install is not None
     told = install[1].replace("/opt/venv", str(venv))
     told = told.replace("/tmp/runtime.txt", str(REPOSITORY / "locks" / "runtime.txt"))
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", venv], check=True)
-    done = subprocess.run(
-        [sys.executable, *shlex.split(told)], capture_output=True, text=True, check=False
-    )
+    offline = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(WHEELS_FOLDER)}
+    command = [sys.executable, *shlex.split(told)]
+    done = subprocess.run(command, env=offline, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import javascript_library, programs
-from tests.needs import PACKAGES
+from tests.needs import PACKAGES, WHEELS
 from tests.programs import TABLE
 
 REPOSITORY = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_every_name_of_a_mark_is_in_the_table() -> None:
     for path in TESTS.rglob("*.py"):
         for marked in re.findall(r"mark\.needs\(([^)]*)\)", path.read_text("utf-8")):
             named |= set(re.findall(r'"([^"]+)"', marked))
-    assert named <= {PACKAGES, *TABLE}
+    assert named <= {PACKAGES, WHEELS, *TABLE}
     assert {"curl", "promtool", "luajit", "haproxy"} <= named
 
 
