@@ -14,6 +14,7 @@ help:  ## list the targets
 
 # One environment for everything, from the lock; made again when the lock or the project changes.
 venv: $(STAMP)  ## the locked packages in .venv; every target that needs them does this first
+	@echo "The locked packages are in .venv."
 $(STAMP): locks/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12"; exit 1; }

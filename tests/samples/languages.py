@@ -1,4 +1,4 @@
-"""Languages: how the samples of docs/partner/samples are run; a skip names what was not."""
+"""Languages: how the samples of docs/partner/samples are run, and what each needs."""
 
 import os
 import signal
