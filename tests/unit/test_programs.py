@@ -144,6 +144,7 @@ def test_what_is_there(): pass
 """
 
 
+@pytest.mark.timeout(120)
 def test_a_run_without_a_program_and_a_registry_skips_and_says_so_and_asks_once(
     tmp_path: Path,
 ) -> None:
@@ -156,7 +157,8 @@ def test_a_run_without_a_program_and_a_registry_skips_and_says_so_and_asks_once(
         (tmp_path / "javascript" / name).write_text((TESTS / "javascript" / name).read_text())
     (tmp_path / "bin" / "luajit").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "luajit").chmod(0o755)
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-n", "2", "--dist", "loadfile"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "xdist", "-n", "2"]
+    command += ["--dist", "loadfile"]
     with silent_registry() as registry:
         done = subprocess.run(
             [*command, "--basetemp", str(tmp_path / "run"), "test_one.py", "test_two.py"],
@@ -165,6 +167,7 @@ def test_a_run_without_a_program_and_a_registry_skips_and_says_so_and_asks_once(
                 "PATH": str(tmp_path / "bin"),
                 "HOME": str(tmp_path),
                 "PYTHONPATH": str(REPOSITORY),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
                 "npm_config_registry": registry,
             },
             capture_output=True,
