@@ -121,9 +121,12 @@ def kong_node(folder: Path) -> Generator[Node]:
     kong = find("kong")
     assert kong, "GATEWAY=kong needs a kong on PATH"
     port, admin_port = free_port(), free_port()
+    # Workers that root starts become another user, who could not enter the prefix.
+    user = {"KONG_NGINX_USER": "root root"} if os.geteuid() == 0 else {}
     settings = {
         **os.environ,
         **KONG_SETTINGS,
+        **user,
         "KONG_PREFIX": str(folder / "prefix"),
         "KONG_PROXY_LISTEN": f"127.0.0.1:{port}",
         "KONG_ADMIN_LISTEN": f"127.0.0.1:{admin_port}",
