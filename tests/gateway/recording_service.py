@@ -100,10 +100,14 @@ class RecordingService:
         """Behave so when a path is asked for; by default it answers 200."""
         self._behaviours[path] = behaviour
 
+    def requests(self, path: str) -> list[Recorded]:
+        """Return what a path has got by now."""
+        return [each for each in self._recorded if each.path == path]
+
     def received(self, path: str, count: int = 1) -> list[Recorded]:
         """Return what a path got, as soon as `count` requests are there."""
         deadline = time.monotonic() + 10
-        while len(found := [each for each in self._recorded if each.path == path]) < count:
+        while len(found := self.requests(path)) < count:
             assert time.monotonic() < deadline, f"{path} got {len(found)} requests, not {count}"
             time.sleep(0.005)
         return found

@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway.envelope import assert_own_error
 from tests.gateway.nodes import Node
-from tests.gateway.policy import LIVE_KEY, own_path
+from tests.gateway.policy import INVENTORY, LIVE_KEY, WEBHOOKS, own_path
 from tests.gateway.recording_service import GOOD, Recorded, RecordingService, answers, hangs
 from tests.gateway.wire import BrokenAnswerError, Wire, chunked, request
 
@@ -113,6 +113,75 @@ def test_a_malformed_request_is_refused_in_the_one_shape(node: Node, data: bytes
         wire.send(data)
         assert_own_error(wire.answer(), 400, "INVALID_REQUEST", MALFORMED)
         assert wire.rest() == b""
+
+
+KEYED = f"Host: x\r\nX-API-Key: {LIVE_KEY}\r\n".encode()
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+# nginx ends these while a plugin reads the body.
+BAD_BODIES = {
+    "no size": b"zz\r\nab\r\n0\r\n\r\n",
+    "a negative size": b"-1\r\nab\r\n0\r\n\r\n",
+    "a huge size": b"f" * 20 + b"\r\nab\r\n0\r\n\r\n",
+    "too long a chunk": b"2\r\nabc\r\n0\r\n\r\n",
+    "a bad second chunk": b"2\r\nab\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("path", [INVENTORY, WEBHOOKS, "/partner/v1/docs", "/open"])
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+@pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
+def test_a_body_that_breaks_is_refused_in_the_one_shape_on_each_route(
+    node: Node, path: str, accept: str, body: bytes
+) -> None:
+    head = f"POST {path} HTTP/1.1\r\nAccept: {accept}\r\nX-Request-ID: mine-1\r\n".encode()
+    with node.wire() as wire:
+        wire.send(head + KEYED + CHUNKED + b"\r\n" + body)
+        answer = wire.answer()
+    assert_own_error(answer, 400, "INVALID_REQUEST", MALFORMED)
+    assert answer.header("X-Request-ID") == "mine-1"
+
+
+NOT_SPOKEN = "Only HTTP/1.0 and HTTP/1.1 are supported"
+ONLY_CHUNKED = "Only the transfer coding chunked is supported"
+UNSUPPORTED = {
+    "HTTP/2.0": (b" HTTP/2.0\r\n" + KEYED + b"\r\n", NOT_SPOKEN),
+    "gzip, chunked": (
+        b" HTTP/1.1\r\n" + KEYED + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        ONLY_CHUNKED,
+    ),
+    "gzip": (b" HTTP/1.1\r\n" + KEYED + b"Transfer-Encoding: gzip\r\n\r\n", ONLY_CHUNKED),
+    "identity": (b" HTTP/1.1\r\n" + KEYED + b"Transfer-Encoding: identity\r\n\r\n", ONLY_CHUNKED),
+}
+
+
+@pytest.mark.parametrize("path", [INVENTORY, "/open", "/unknown"])
+@pytest.mark.parametrize(("rest", "message"), UNSUPPORTED.values(), ids=UNSUPPORTED.keys())
+def test_a_form_of_http_that_is_not_spoken_is_the_caller_s_fault(
+    node: Node, path: str, rest: bytes, message: str
+) -> None:
+    with node.wire() as wire:
+        wire.send(f"POST {path}".encode() + rest)
+        assert_own_error(wire.answer(), 400, "INVALID_REQUEST", message)
+        assert wire.rest() == b""
+
+
+def test_two_transfer_codings_are_malformed(node: Node) -> None:
+    with node.wire() as wire:
+        twice = b"Transfer-Encoding: chunked\r\n" * 2
+        wire.send(b"POST /open HTTP/1.1\r\n" + KEYED + twice + b"\r\n0\r\n\r\n")
+        assert_own_error(wire.answer(), 400, "INVALID_REQUEST", MALFORMED)
+        assert wire.rest() == b""
+
+
+@pytest.mark.parametrize("coding", ["Chunked", "CHUNKED"])
+def test_the_name_of_the_coding_has_no_case(
+    node: Node, service: RecordingService, coding: str
+) -> None:
+    path = own_path("/open")
+    with node.wire() as wire:
+        wire.send(request("POST", path, ("Transfer-Encoding", coding)) + chunked(b"ab", b"c"))
+        assert wire.answer().status == 200
+    assert service.only(path).body == b"abc"
 
 
 def test_a_chunk_that_breaks_later_is_refused_too(node: Node) -> None:

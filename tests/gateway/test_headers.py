@@ -2,9 +2,12 @@
 
 import gzip
 
+import pytest
+
 from tests.gateway.nodes import BACKEND_TOKEN, Node
-from tests.gateway.policy import own_path
+from tests.gateway.policy import LIVE_ID, LIVE_KEY, LIVE_KEY_ID, own_path
 from tests.gateway.recording_service import RecordingService, answers
+from tests.gateway.wire import request
 
 
 def test_the_service_is_told_where_a_request_came_from(
@@ -80,6 +83,72 @@ def test_what_is_of_one_connection_is_not_passed_on(node: Node, service: Recordi
     assert seen.header("X-Public") == "seen"
     for name in ("X-Private", "Proxy-Connection", "Upgrade"):
         assert seen.header(name) is None
+
+
+# What Connection names goes no further, but what the gateway sets is not the caller's to take off.
+SET_BY_THE_GATEWAY = {
+    "X-Credential-Identifier": str(LIVE_KEY_ID),
+    "X-Consumer-ID": str(LIVE_ID),
+    "X-Consumer-Custom-ID": "techmart:live",
+    "X-Consumer-Username": "techmart",
+    "X-Backend-Token": BACKEND_TOKEN,
+    "X-Request-ID": "mine-1",
+}
+EVERY_NAME = tuple(SET_BY_THE_GATEWAY)
+CONNECTIONS = {
+    **{name: [name] for name in EVERY_NAME},
+    "lower case": [name.lower() for name in EVERY_NAME],
+    "upper case": [name.upper() for name in EVERY_NAME],
+    "in one header": [", ".join(EVERY_NAME)],
+    "without blanks": [",".join(["close", *EVERY_NAME])],
+    "empty names between": [" , ,".join(["", *EVERY_NAME, ""])],
+    "behind a plain one": ["keep-alive", *EVERY_NAME],
+    "before a plain one": [*EVERY_NAME, "close"],
+}
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS.values(), ids=CONNECTIONS.keys())
+def test_a_caller_cannot_take_off_what_the_gateway_sets(
+    node: Node, service: RecordingService, connection: list[str]
+) -> None:
+    path = own_path()
+    named = [("Connection", value) for value in connection]
+    answer = node.ask("GET", path, ("X-API-Key", LIVE_KEY), ("X-Request-ID", "mine-1"), *named)
+    assert answer.status == 200
+    assert answer.header("X-Request-ID") == "mine-1"
+    seen = service.only(path)
+    assert {name: seen.header(name) for name in EVERY_NAME} == SET_BY_THE_GATEWAY
+    assert seen.header("X-API-Key") is None
+
+
+@pytest.mark.parametrize("name", ["Host", "Content-Length", "Transfer-Encoding", "X-API-Key"])
+def test_a_header_that_the_gateway_needs_is_read_though_connection_names_it(
+    node: Node, service: RecordingService, name: str
+) -> None:
+    path = own_path()
+    smuggled = own_path()
+    body = f"GET {smuggled} HTTP/1.1\r\nHost: x\r\nX-API-Key: {LIVE_KEY}\r\n\r\n".encode()
+    with node.wire() as wire:
+        named = [("X-API-Key", LIVE_KEY), ("Connection", f"keep-alive, {name}")]
+        wire.send(request("POST", path, *named, body=body))
+        assert wire.answer().status == 200
+        wire.send(request("GET", path, ("X-API-Key", LIVE_KEY)))
+        assert wire.answer().status == 200
+    assert [seen.body for seen in service.received(path, 2)] == [body, b""]
+    assert service.requests(smuggled) == []
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [["X-Private", "keep-alive"], ["X-PRIVATE,close"], ["keep-alive", " x-private ,X-Other"]],
+)
+def test_what_any_connection_header_names_is_not_passed_on(
+    node: Node, service: RecordingService, connection: list[str]
+) -> None:
+    path = own_path("/open")
+    named = [("Connection", value) for value in connection]
+    assert node.ask("GET", path, *named, ("X-Private", "secret")).status == 200
+    assert service.only(path).header("X-Private") is None
 
 
 def test_the_service_knows_the_gateway_by_a_secret(node: Node, service: RecordingService) -> None:

@@ -29,7 +29,17 @@ def test_any_other_host_is_live(node: Node, service: RecordingService, host: str
 
 @pytest.mark.parametrize(
     "host",
-    [SANDBOX_HOST, f"{SANDBOX_HOST}:8000", SANDBOX_HOST.upper(), "sandbox-api.inventory.example"],
+    [
+        SANDBOX_HOST,
+        f"{SANDBOX_HOST}:8000",
+        SANDBOX_HOST.upper(),
+        "Sandbox-API.localhost",
+        "Sandbox-Api.Localhost:8000",
+        f"{SANDBOX_HOST}.",
+        f"{SANDBOX_HOST.title()}.:8000",
+        "sandbox-api.inventory.example",
+        "sandbox-api.Inventory.Example",
+    ],
 )
 def test_the_sandbox_is_told_by_its_host(node: Node, service: RecordingService, host: str) -> None:
     path = own_path()

@@ -52,7 +52,7 @@ class Exchange:
         self.headers = headers
         # The last value of each name: enough where a second one makes no difference.
         self.single = dict(headers)
-        self.host = host_name(self.single.get(b"host", b""))  # without its port
+        self.host, _ = split_host(self.single.get(b"host", b""))
         self.body: RequestBody  # set right after
         self.client_host = client_host
         self.server_port = server_port
@@ -87,7 +87,13 @@ class Exchange:
         self.forwarded.pop(name, None)
 
 
-def host_name(host: bytes) -> bytes:
-    """Return a Host header's name in lower case, without its port."""
-    name, colon, port = host.lower().rpartition(b":")
-    return name if colon and port.isdigit() else host.lower()
+def split_host(host: bytes) -> tuple[bytes, bytes]:
+    """Return a Host header's name and its port, if it has one, in the one way of writing them.
+
+    error-envelope does so in Kong: lower case, and no dot at the end of the name.
+    """
+    host = host.lower()
+    name, colon, port = host.rpartition(b":")
+    if not (colon and port.isdigit()):
+        name, port = host, b""
+    return name.removesuffix(b"."), port

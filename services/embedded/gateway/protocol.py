@@ -21,6 +21,7 @@ MAX_HEAD = 32 * 1024
 REQUEST_ID = b"x-request-id"
 
 _REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))  # by nginx, 405
+_VERSIONS = frozenset(("1.0", "1.1"))
 
 
 class _FaultError(Exception):
@@ -126,6 +127,7 @@ class GatewayProtocol(HttpToolsProtocol):
         scope = self.scope
         scope["method"] = method = self.parser.get_method().decode("ascii")
         scope["http_version"] = version = self.parser.get_http_version()
+        self._check_version_and_coding(version)
         if method in _REFUSED_METHODS:
             self._raise_fault(405)
         hosts = sum(name == b"host" for name, _ in self.headers)
@@ -135,6 +137,15 @@ class GatewayProtocol(HttpToolsProtocol):
         if not target.startswith(b"/"):
             target = self._absolute(target)
         scope["raw_path"], _, scope["query_string"] = target.partition(b"?")
+
+    def _check_version_and_coding(self, version: str) -> None:
+        if version not in _VERSIONS:
+            self._raise_fault(505)
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if len(codings) > 1 or (codings and version == "1.0"):
+            self._raise_fault(400)
+        if codings and codings[0].lower() != b"chunked":
+            self._raise_fault(501)
 
     def _absolute(self, url: bytes) -> bytes:
         """Return the path and query of an absolute URL; its host replaces the Host header."""

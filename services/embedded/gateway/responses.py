@@ -24,12 +24,17 @@ NO_ROUTE = Answer(404, "no Route matched with those values")
 BAD_REQUEST = Answer(400, "Bad request")
 NOT_ALLOWED = Answer(405, "Method not allowed")
 URI_TOO_LONG = Answer(414, "URI too long")
+NOT_IMPLEMENTED = Answer(501, "Not implemented")
+UNSUPPORTED_VERSION = Answer(505, "HTTP version not supported")
 UNEXPECTED = Answer(500, "An unexpected error occurred")
 INVALID_UPSTREAM = Answer(502, "An invalid response was received from the upstream server")
 NO_SUCH_NAME = Answer(503, "name resolution failed")
 UPSTREAM_TIMEOUT = Answer(504, "The upstream server is timing out")
 
-MALFORMED = {400: BAD_REQUEST, 405: NOT_ALLOWED, 414: URI_TOO_LONG}
+MALFORMED = {
+    answer.status: answer
+    for answer in (BAD_REQUEST, NOT_ALLOWED, URI_TOO_LONG, NOT_IMPLEMENTED, UNSUPPORTED_VERSION)
+}
 
 
 class Response:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from services.embedded.gateway.exchange import host_name
+from services.embedded.gateway.exchange import split_host
 from services.embedded.gateway.model import Route
 
 # RFC 3986's reserved characters and "%": escaped ones stay escaped, because they mean something.
@@ -41,8 +41,8 @@ class Router:
 
     def match(self, method: str, host: bytes, path: str) -> Match | None:
         """Return the route of a request; `host` is as it came, `path` normalised and unescaped."""
-        with_port = host.lower()
-        without_port = host_name(host)
+        without_port, port = split_host(host)
+        with_port = without_port + b":" + port if port else without_port
         for route, prefix, pattern in self._rules:
             if route.hosts and not (with_port in route.hosts or without_port in route.hosts):
                 continue

@@ -188,10 +188,10 @@ def _answer_to(exc: Exception) -> Answer:
 
 def request_headers(exchange: Exchange) -> list[tuple[str, str]]:
     """Return the headers for the service."""
-    sent, removed, forwarded = exchange.single, exchange.removed, exchange.forwarded
-    connection = sent.get(b"connection", b"").lower()
-    if connection not in _PLAIN_CONNECTION:
-        removed.update(name.strip() for name in connection.split(b","))
+    removed, forwarded = exchange.removed, exchange.forwarded
+    for connection in exchange.values(b"connection"):
+        if connection not in _PLAIN_CONNECTION:
+            removed.update(name.strip() for name in connection.lower().split(b","))
     kept = [
         (_text(name), _text(value))
         for name, value in exchange.headers

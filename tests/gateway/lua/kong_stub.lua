@@ -110,7 +110,10 @@ local function interface(state)
   }
   local ngx = {
     var = variables(state.given.sent or {}),
-    req = { get_method = function() return state.given.method or "GET" end },
+    req = {
+      get_method = function() return state.given.method or "GET" end,
+      set_header = function(name, value) state.sent[name] = value end,
+    },
     arg = {},
   }
   return kong, ngx

@@ -45,7 +45,7 @@ for status, answer in pairs(answers.by_status) do
   case("status " .. status .. " is answered in the one shape", function()
     local got = own_error(status, { sent = { ["X-API-Key"] = "wrong" } })
     local wanted = body_of(answer[1], answer[2], "id-1")
-    equal(got.status, status)
+    equal(got.status, answers.status_instead[status] or status)
     equal(got.body, wanted)
     equal(got.received["Content-Length"], tostring(#wanted))
     equal(got.received["Content-Type"], "application/json; charset=utf-8")
@@ -55,6 +55,15 @@ end
 case("an error without a row of its own is answered by its class", function()
   equal(own_error(418).body, body_of("INVALID_REQUEST", "The request is malformed", "id-1"))
   equal(own_error(507).body, body_of("INTERNAL_ERROR", "An unexpected error occurred", "id-1"))
+end)
+
+case("a form of HTTP that is not supported is the caller's fault: 400, and what is wrong", function()
+  for status, text in pairs({ [501] = "transfer coding", [505] = "HTTP/1.1" }) do
+    local got = own_error(status)
+    equal(got.status, 400)
+    assert(got.body:find('"code":"INVALID_REQUEST"', 1, true), got.body)
+    assert(got.body:find(text, 1, true), got.body)
+  end
 end)
 
 case("a client that waits for 100-continue is told 413, not 417", function()
@@ -223,6 +232,53 @@ case("a missing request id is left to correlation-id", function()
   equal(envelope({}).to_service["X-Request-ID"], nil)
 end)
 
+for connection, gone in pairs({
+  ["X-Private"] = { "X-Private" },
+  ["close, x-PRIVATE"] = { "X-Private" },
+  [",,X-Private,X-Other ,"] = { "X-Private", "X-Other" },
+}) do
+  case("Connection: " .. connection .. " is taken off with what it names", function()
+    local sent = { Connection = connection, ["X-Private"] = "1", ["X-Other"] = "2", ["X-Third"] = "3" }
+    local got = envelope({ sent = sent })
+    equal(got.sent["Connection"], nil)
+    equal(got.sent["X-Third"], "3")
+    for _, name in ipairs(gone) do equal(got.sent[name], nil) end
+  end)
+end
+
+case("each of several Connection headers counts", function()
+  local got = envelope({ sent = { Connection = { "X-Private", "close" }, ["X-Private"] = "1" } })
+  equal(got.sent["X-Private"], nil)
+  equal(got.sent["Connection"], nil)
+end)
+
+case("what the gateway reads itself stays though Connection names it", function()
+  local sent = {
+    Host = "x", ["Content-Length"] = "1", ["Transfer-Encoding"] = "chunked", ["X-API-Key"] = "k",
+    ["X-Request-ID"] = "id-1",
+  }
+  local names = {}
+  for name in pairs(sent) do names[#names + 1] = name end
+  sent.Connection = table.concat(names, ", "):upper()
+  local got = envelope({ sent = sent })
+  for _, name in ipairs(names) do assert(got.sent[name], name) end
+end)
+
+for host, normal in pairs({
+  ["Sandbox-API.Localhost"] = "sandbox-api.localhost",
+  ["A.Example:8000"] = "a.example:8000",
+  ["a.example."] = "a.example",
+  ["A.example.:8000"] = "a.example:8000",
+  ["127.0.0.1:80"] = "127.0.0.1:80",
+  ["127.0.0.1"] = "127.0.0.1",
+  ["[::1]:8000"] = "[::1]:8000",
+  [""] = "",
+}) do
+  case("the host '" .. host .. "' is routed as '" .. normal .. "'", function()
+    equal(envelope({ sent = { Host = host } }).sent["Host"], normal)
+  end)
+end
+
 local CONF = { header = "X-Backend-Token", token = "a-secret" }
 
 case("the token goes to the service in place of a client's", function()
@@ -260,7 +316,8 @@ end
 case("the order among Kong's own plugins is as meant", function()
   local backend_token = require("kong.plugins.backend-token.handler").PRIORITY
   assert(backend_token < 910 and backend_token > 2, "between rate-limiting and termination")
-  assert(require("kong.plugins.error-envelope.handler").PRIORITY < 2, "after every other")
+  local error_envelope = require("kong.plugins.error-envelope.handler").PRIORITY
+  assert(error_envelope > 2500 and error_envelope < 100001, "between correlation-id and bot-detection")
 end)
 
 case("the schemas name their plugin, and the token may be a reference", function()

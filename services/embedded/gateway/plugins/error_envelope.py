@@ -17,6 +17,7 @@ NO_KEY_MESSAGE = "No API key: send it in the X-API-Key header"
 UNKNOWN_KEY_MESSAGE = "Unknown API key"
 SEVERAL_KEYS_MESSAGE = "Send one X-API-Key header, not several"
 
+# By the status that Kong gives.
 ANSWERS: dict[int, tuple[ErrorCode, str]] = {
     400: (ErrorCode.INVALID_REQUEST, "The request is malformed"),
     401: (ErrorCode.UNAUTHORIZED, UNKNOWN_KEY_MESSAGE),
@@ -30,9 +31,11 @@ ANSWERS: dict[int, tuple[ErrorCode, str]] = {
         "Rate limit exceeded: try again after the seconds in Retry-After",
     ),
     500: (ErrorCode.INTERNAL_ERROR, "An unexpected error occurred"),
+    501: (ErrorCode.INVALID_REQUEST, "Only the transfer coding chunked is supported"),
     502: (ErrorCode.BAD_GATEWAY, "The service behind the gateway did not answer properly"),
     503: (ErrorCode.SERVICE_UNAVAILABLE, "The service is not available; try again"),
     504: (ErrorCode.GATEWAY_TIMEOUT, "The service behind the gateway took too long"),
+    505: (ErrorCode.INVALID_REQUEST, "Only HTTP/1.0 and HTTP/1.1 are supported"),
 }
 
 # 403 for a consumer with this tag, which admin renders for a suspended partner.
@@ -40,18 +43,19 @@ SUSPENDED_TAG = "suspended"
 SUSPENDED = (ErrorCode.PARTNER_SUSPENDED, SUSPENDED_MESSAGE)
 
 # request-size-limiting answers 417 to a client that asked first (Expect: 100-continue). Such a
-# client would just send the body then; 413 tells it why not to.
-STATUS_INSTEAD = {417: 413}
+# client would just send the body then; 413 tells it why not to. nginx answers 501 to a
+# Transfer-Encoding other than chunked and 505 to HTTP/2.0 and later: the caller's faults, not ours.
+STATUS_INSTEAD = {417: 413, 501: 400, 505: 400}
 
 _REQUEST_ID = REQUEST_ID.lower().encode()
 _API_KEY = API_KEY.lower().encode()
 
 
 class ErrorEnvelope(Plugin):
-    """Shapes errors; runs last on the way out, when the request id is known."""
+    """Shapes errors, whoever ends the request; only the request id is made before."""
 
     NAME = "error-envelope"
-    PRIORITY = 1
+    PRIORITY = 3000
     FIELDS: ClassVar[Fields] = {}
 
     def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
@@ -65,9 +69,9 @@ class ErrorEnvelope(Plugin):
     def header_filter(self, exchange: Exchange, response: Response) -> None:
         if response.from_service or response.status < 400:
             return
+        code, message = answer_for(response.status)
         response.status = STATUS_INSTEAD.get(response.status, response.status)
         request_id = response.header(_REQUEST_ID) or exchange.kong_request_id.encode()
-        code, message = answer_for(response.status)
         if response.status == 401:
             message = _of_keys(exchange)
             response.set_header(b"www-authenticate", b"Key")
@@ -79,8 +83,9 @@ class ErrorEnvelope(Plugin):
 
 
 def answer_for(status: int) -> tuple[ErrorCode, str]:
-    """Return the code and message that go with a status of 400 or more."""
-    return ANSWERS.get(status) or ANSWERS[400 if status < 500 else 500]
+    """Return the code and message that go with a status of 400 or more, as Kong gives it."""
+    instead = STATUS_INSTEAD.get(status, status)
+    return ANSWERS.get(status) or ANSWERS.get(instead) or ANSWERS[400 if instead < 500 else 500]
 
 
 def _is_suspended(exchange: Exchange) -> bool:

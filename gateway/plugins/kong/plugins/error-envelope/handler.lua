@@ -1,7 +1,9 @@
--- error-envelope: each of the gateway's own errors as {"code", "message", "request_id"} (A5).
+-- error-envelope: each of the gateway's own errors as {"code", "message", "request_id"} (A5), and
+-- requests in the form that routing and the services rely on.
 --
 -- rewrite        a request id of the client that is not ours to log is replaced before anybody sees
---                it; what was sent as a key is noted, because key-auth hides it even when it is wrong
+--                it; what was sent as a key is noted, because key-auth hides it even when it is
+--                wrong; Host is written in one way; Connection and what it names are taken off
 -- header_filter  what did not come from the service gets our headers
 -- body_filter    and our body
 --
@@ -14,15 +16,24 @@ local ngx = ngx
 
 local ErrorEnvelope = {
   -- Kong runs every phase from high to low: in header_filter correlation-id (100001) has set
-  -- X-Request-ID before. rewrite runs before all of access, whatever the priority.
-  PRIORITY = 1,
-  VERSION = "1.0.0",
+  -- X-Request-ID before. When nginx ends a request in access (a body that breaks while a plugin
+  -- reads it), only plugins whose turn has come shape the answer: so above all that read a body or
+  -- end a request (bot-detection 2500, cors 2000, key-auth 1250, request-size-limiting 951).
+  PRIORITY = 3000,
+  VERSION = "1.1.0",
 }
 
 local REQUEST_ID = "X-Request-ID"
 local API_KEY = "X-API-Key"
 local MAX_REQUEST_ID = 64 -- characters
 local MAX_HEADERS = 1000 -- the most that Kong reads
+
+-- Read by the gateway itself, and so kept when Connection names them: without its Content-Length,
+-- for one, a request reaches the service without its body.
+local KEPT = {
+  host = true, ["content-length"] = true, ["transfer-encoding"] = true,
+  [API_KEY:lower()] = true, [REQUEST_ID:lower()] = true,
+}
 
 -- Headers that describe a body which is replaced.
 local OF_THE_OLD_BODY = { "Content-Encoding", "Transfer-Encoding", "ETag", "Content-Language" }
@@ -39,7 +50,31 @@ local function count_of_keys(value)
   return (value == nil or value == "") and 0 or 1
 end
 
+-- Take off what is of the client's connection only, before the gateway sets any header: Kong does
+-- so after all plugins, and with it goes whatever they have set under a name in Connection.
+-- Kong must not have listed the headers before (KONG_REQUEST_DEBUG=off), else it uses its list.
+local function drop_headers_of_the_connection()
+  for name in (ngx.var.http_connection or ""):gmatch("[^,%s]+") do
+    if not KEPT[name:lower()] then
+      kong.service.request.clear_header(name)
+    end
+  end
+  kong.service.request.clear_header("Connection")
+end
+
+-- Write the host's name in lower case and without the dot at its end: names have no case, but
+-- Kong's router compares letter by letter, and a host that no route names is live.
+local function normalise_host()
+  local host = ngx.var.http_host
+  local normal = host and host:lower():gsub("%.$", ""):gsub("%.(:%d+)$", "%1")
+  if normal ~= host then
+    ngx.req.set_header("Host", normal)
+  end
+end
+
 function ErrorEnvelope:rewrite()
+  drop_headers_of_the_connection()
+  normalise_host()
   kong.ctx.plugin.keys = count_of_keys(kong.request.get_headers(MAX_HEADERS)[API_KEY])
   -- correlation-id reads this variable too: X_Request_ID (which Kong lets in) counts as the header,
   -- several values come joined by ", ", and no number of other headers hides it.
@@ -77,24 +112,25 @@ local function is_suspended(consumer)
   return false
 end
 
-local function answer_to(status)
+-- `given` is the status that Kong gave, `status` the one that goes out.
+local function answer_to(given, status)
   if status == 403 and is_suspended(kong.client.get_consumer()) then
     return answers.SUSPENDED
   end
-  return answers.by_status[status] or answers.by_status[status < 500 and 400 or 500]
+  local by_status = answers.by_status
+  return by_status[given] or by_status[status] or by_status[status < 500 and 400 or 500]
 end
 
 function ErrorEnvelope:header_filter()
-  local status = kong.response.get_status()
-  if kong.response.get_source() == "service" or status < 400 then
+  local given = kong.response.get_status()
+  if kong.response.get_source() == "service" or given < 400 then
     return
   end
-  local instead = answers.status_instead[status]
-  if instead then
-    kong.response.set_status(instead)
-    status = instead
+  local status = answers.status_instead[given] or given
+  if status ~= given then
+    kong.response.set_status(status)
   end
-  local code, message = unpack(answer_to(status))
+  local code, message = unpack(answer_to(given, status))
   if status == 401 then
     message = message_about_keys(kong.ctx.plugin.keys)
     kong.response.set_header("WWW-Authenticate", "Key")
