@@ -216,6 +216,7 @@ def _kong(
             "KONG_ADMIN_GUI_LISTEN": "off",
             "KONG_STATUS_LISTEN": "off",
             "KONG_LUA_PACKAGE_PATH": f"{REPOSITORY}/gateway/plugins/?.lua;;",
+            "KONG_REQUEST_DEBUG": "off",  # gateway/plugins/README.md tells why
             "KONG_PLUGINS": "bundled,error-envelope,backend-token",
             "KONG_NGINX_DAEMON": "off",
             "KONG_NGINX_WORKER_PROCESSES": "1",

@@ -180,6 +180,8 @@ def _kong(document: Document) -> Iterator[str]:
             yield f"{name} would forget its partners at each start (KONG_DECLARATIVE_CONFIG)"
         if environment.get("KONG_DATABASE") != "off":
             yield f"{name} wants a database"
+        if environment.get("KONG_REQUEST_DEBUG") != "off":
+            yield f"{name} routes by headers that error-envelope has not seen (KONG_REQUEST_DEBUG)"
         if "KONG_ADMIN_LISTEN" in environment:
             yield f"{name} decides where its Admin API listens in start.sh, not here"
         if not _on_a_volume(environment["KONG_PREFIX"], node, document):

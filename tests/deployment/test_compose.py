@@ -113,6 +113,10 @@ PLANTED: list[tuple[str, Plant]] = [
         "kong: kong-1 would forget its partners",
         lambda s: s["kong-1"]["environment"].update(KONG_DECLARATIVE_CONFIG="/kong.yml"),
     ),
+    (
+        "kong: kong-1 routes by headers",
+        lambda s: s["kong-1"]["environment"].pop("KONG_REQUEST_DEBUG"),
+    ),
     ("kong: kong-1 keeps what it was told on no", lambda s: s["kong-1"].update(volumes=[])),
 ]
 

@@ -31,6 +31,7 @@ KONG_SETTINGS = {
     "KONG_DATABASE": "off",
     "KONG_ADMIN_GUI_LISTEN": "off",
     "KONG_NGINX_WORKER_PROCESSES": "1",
+    "KONG_REQUEST_DEBUG": "off",
     "KONG_PLUGINS": "bundled,error-envelope,backend-token",
     "BACKEND_TOKEN": BACKEND_TOKEN,
 }

@@ -108,11 +108,12 @@ def test_running_nodes_take_the_place_of_a_gateway() -> None:
     assert not {"gateway", "gateway-admin"} & set(plan.ports)
 
 
-def test_kong_is_started_without_a_declarative_file() -> None:
+def test_kong_is_started_without_a_declarative_file_and_without_request_debug() -> None:
     plan = make_plan(FOLDER, 8000, GatewayKind.KONG, SECRETS, kong=Path("/usr/bin/kong"))
     settings = plan.programs["gateway"].environment
     assert settings["KONG_DATABASE"] == "off"
     assert "KONG_DECLARATIVE_CONFIG" not in settings
+    assert settings["KONG_REQUEST_DEBUG"] == "off"
     assert settings["KONG_PROXY_LISTEN"] == "127.0.0.1:8000"
     assert settings["KONG_ADMIN_LISTEN"] == "127.0.0.1:8001"
 
