@@ -143,7 +143,8 @@ def set_expiry(change: Change, name: str, expires_at: datetime | None) -> Key:
     return after
 
 
-REVOKE_KEY = "UPDATE control.api_keys SET revoked_at = now() WHERE id = %(id)s"
+# What it was stays known by its first characters and its fingerprint.
+REVOKE_KEY = "UPDATE control.api_keys SET revoked_at = now(), sealed = NULL WHERE id = %(id)s"
 
 
 def revoke_key(change: Change, name: str) -> Key:

@@ -10,11 +10,13 @@ import pytest
 from yoyo import get_backend, read_migrations  # pyright: ignore[reportUnknownVariableType]
 
 from services.embedded.valkey import RunningValkey
+from services.kernel.environments import Environment
 from services.kernel.schema.migrate import MIGRATIONS, migrate
 from tests.conftest import Database
 from tests.life.migration_rules import faults_of
 from tests.query_process import running_query, settings_for
 from tests.waiting import wait_for
+from tests.webhook_rows import WebhookRows
 
 FREE = ("0001", "0002", "0003", "0004", "0005", "0006")  # nobody ran anything before them
 
@@ -82,7 +84,7 @@ def test_a_migration_that_contracts_names_its_release() -> None:
     assert faults_of("A contract: of sorts", dropping) == ["drops something"]
 
 
-# The release before 0007: its relay's statements, word for word.
+# The release before: its relay's statements, and those of a webhook that is registered and deleted.
 TAKE_CHANGES = """
 UPDATE live.stock_changes SET relayed = true
 WHERE id = ANY (ARRAY (
@@ -95,13 +97,22 @@ STORE_EVENT = """
 INSERT INTO live.events (event_type, product_id, version, occurred_at, data)
 VALUES ('inventory.updated', %s, %s, %s, '{}')
 """
+INSERT_ENDPOINT = """
+INSERT INTO live.endpoints (partner_id, url, events, secret)
+SELECT id, 'https://a.example', ARRAY['inventory.updated'], 'sealed' FROM live.partners RETURNING id
+"""
+DELETE_ENDPOINT = """
+UPDATE live.endpoints SET
+    state = 'deleted', previous_secret = NULL, previous_secret_until = NULL, changed_at = now()
+WHERE id = %s AND state <> 'deleted'
+"""
 
 
 class Traffic:
-    """Threads that change stock, and relay it as the release before does, without a pause."""
+    """Threads that do what the release before does, without a pause."""
 
     def __init__(self, owner_url: str) -> None:
-        self.changed = self.relayed = 0
+        self.changed = self.relayed = self.deleted = 0
         self.errors: list[Exception] = []
         self._url = owner_url
         self._done = threading.Event()
@@ -118,7 +129,7 @@ class Traffic:
             thread.join(20)
 
     def _jobs(self) -> list[Callable[[psycopg.Connection[Any]], None]]:
-        return [self._change, self._relay]
+        return [self._change, self._relay, self._register]
 
     def _go_on(self, job: Callable[[psycopg.Connection[Any]], None]) -> None:
         try:
@@ -140,6 +151,10 @@ class Traffic:
                 connection.execute(STORE_EVENT, [product, version, at])
                 self.relayed += 1
 
+    def _register(self, connection: psycopg.Connection[Any]) -> None:
+        (row,) = connection.execute(INSERT_ENDPOINT).fetchall()
+        self.deleted += connection.execute(DELETE_ENDPOINT, [row[0]]).rowcount
+
 
 @pytest.mark.long
 def test_the_release_before_works_while_and_after_the_database_is_migrated(
@@ -148,13 +163,15 @@ def test_the_release_before_works_while_and_after_the_database_is_migrated(
     undo_last(database.owner_url)
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         owner.execute("DELETE FROM live.stock_changes")
+        WebhookRows(owner, Environment.LIVE).partner()
         settings = settings_for(database.url("live_query"), valkey.url)
         with running_query(tmp_path, settings) as query, query.client() as client:
             with Traffic(database.owner_url) as traffic:
                 wait_for(lambda: traffic.relayed > 100, "traffic before")
                 assert migrate(database.owner_url) == 1
-                before = traffic.relayed
+                before, deleted = traffic.relayed, traffic.deleted
                 wait_for(lambda: traffic.relayed > before + 100, "traffic after")
+                wait_for(lambda: traffic.deleted > deleted + 100, "webhooks deleted after")
                 asked = {"product_ids": ["TABLET-00001"]}
                 assert client.post("/partner/v1/inventory", json=asked).status_code == 200
             assert traffic.errors == []

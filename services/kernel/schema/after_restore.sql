@@ -16,9 +16,8 @@ BEGIN
         EXECUTE format('UPDATE %I.products SET version = nextval(%L),
             updated_at = clock_timestamp()', env, env || '.stock_version');
         EXECUTE format('ALTER TABLE %I.products ENABLE TRIGGER USER', env);
-        EXECUTE format('UPDATE %I.removed_products SET version = nextval(%L)',
-            env, env || '.stock_version');
         -- Cursors of the delta sync are refused by another database (410), so nobody reads these.
+        EXECUTE format('DELETE FROM %I.removed_products', env);
         EXECUTE format('DELETE FROM %I.stock_changes WHERE relayed', env);
         EXECUTE format('UPDATE %I.stock_changes SET xid = pg_current_xact_id()', env);
     END LOOP;

@@ -1,4 +1,4 @@
-"""Store: a partner's webhooks and their secrets; a deleted one keeps its row and is never found."""
+"""Store: a partner's webhooks and their secrets; a deleted one is never found."""
 
 from datetime import datetime
 from typing import TypeVar
@@ -284,7 +284,8 @@ RETURNING {columns}
 
 DELETE_ENDPOINT = """
 UPDATE {env}.endpoints SET
-    state = 'deleted', previous_secret = NULL, previous_secret_until = NULL, changed_at = now()
+    state = 'deleted', secret = NULL, previous_secret = NULL, previous_secret_until = NULL,
+    changed_at = now()
 WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
 """
 

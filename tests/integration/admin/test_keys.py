@@ -180,7 +180,9 @@ def test_an_end_is_set_moved_and_taken_away(
     assert actions == ["key.created", "key.expiry_set", "key.expiry_set"]
 
 
-def test_a_revoked_key_stays_revoked(http: httpx.Client) -> None:
+def test_a_revoked_key_stays_revoked_and_is_stored_no_more(
+    http: httpx.Client, owner: psycopg.Connection[Any]
+) -> None:
     key = made(http)["key"]
     revoked = http.post(f"/keys/{key['id']}/revoke")
     assert (revoked.status_code, revoked.json()["key"]["state"]) == (200, "revoked")
@@ -195,6 +197,8 @@ def test_a_revoked_key_stays_revoked(http: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
         assert f"key {key['shown']} of techmart is revoked, for good" in answer.json()["message"]
     assert [entry["action"] for entry in audited(http, key["id"])] == ["key.created", "key.revoked"]
+    assert owner.execute("SELECT sealed FROM control.api_keys").fetchall() == [(None,)]
+    assert http.get(f"/keys/{key['shown']}").json()["state"] == "revoked"
 
 
 def test_a_key_is_rotated_once_and_not_when_it_has_expired(

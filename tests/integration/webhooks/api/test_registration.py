@@ -145,13 +145,16 @@ def test_what_an_active_webhook_has_failed_since_stays_unless_its_url_changes(
     assert rows.endpoint_columns(webhook_id, columns) == (True, True)
 
 
-def test_a_deleted_webhook_is_gone_for_every_path_and_its_row_is_kept(
+def test_a_deleted_webhook_is_gone_for_every_path_and_its_secrets_with_it(
     partner: PartnerClient, rows: WebhookRows
 ) -> None:
     webhook_id = partner.register()["id"]
+    assert partner.http.post(f"{WEBHOOKS}/{webhook_id}/secret/rotate").status_code == 200
+    assert rows.endpoint_columns(webhook_id, "previous_secret IS NOT NULL") == (True,)
     answer = partner.http.delete(f"{WEBHOOKS}/{webhook_id}")
     assert (answer.status_code, answer.content) == (204, b"")
     assert partner.http.delete(f"{WEBHOOKS}/{webhook_id}").status_code == 404
     assert partner.http.get(f"{WEBHOOKS}/{webhook_id}").status_code == 404
     assert partner.http.get(WEBHOOKS).json() == {"items": []}
-    assert rows.endpoint_columns(webhook_id, "state") == ("deleted",)
+    columns = "state, secret, previous_secret, previous_secret_until"
+    assert rows.endpoint_columns(webhook_id, columns) == ("deleted", None, None, None)
