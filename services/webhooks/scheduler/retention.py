@@ -63,17 +63,23 @@ DELETE FROM {env}.mails WHERE id IN (
 )
 """
 
-# A deleted endpoint is looked at a minute later, when no statement is left that saw it active, and
-# goes unless it has deliveries, or a mail to be sent. Then it is looked at again when the newest of
-# its deliveries should be gone. A release before this one left its secret.
+# A deleted endpoint is looked at a minute later, when no statement is left that saw it active. It
+# goes unless it has deliveries, or a mail to be sent; then it is looked at again when the newest of
+# its deliveries should be gone. While one is unfinished it stays in use (index endpoints_in_use),
+# so that the scheduler cancels that. A release before this one left its secret.
 DELETE_ENDPOINTS = """
 WITH looked_at AS MATERIALIZED (
-    SELECT id, (
+    SELECT id, EXISTS (
+        SELECT FROM {env}.mails WHERE endpoint_id = endpoints.id AND sent_at IS NULL
+    ) AS has_mail, EXISTS (
+        SELECT FROM {env}.deliveries
+        WHERE endpoint_id = endpoints.id AND state IN ('pending', 'retrying')
+    ) OR EXISTS (
+        SELECT FROM {env}.deliveries WHERE endpoint_id = endpoints.id AND state = 'sending'
+    ) AS in_use, (
         SELECT occurred_at FROM {env}.deliveries JOIN {env}.events ON events.id = event_id
         WHERE endpoint_id = endpoints.id ORDER BY event_id DESC LIMIT 1
-    ) AS newest, EXISTS (
-        SELECT FROM {env}.mails WHERE endpoint_id = endpoints.id AND sent_at IS NULL
-    ) AS has_mail
+    ) AS newest
     FROM {env}.endpoints
     WHERE state = 'deleted' AND coalesce(kept_until, changed_at) < now() - %(settled)s
     ORDER BY coalesce(kept_until, changed_at) LIMIT %(batch)s FOR UPDATE SKIP LOCKED
@@ -82,7 +88,7 @@ WITH looked_at AS MATERIALIZED (
     WHERE endpoints.id = looked_at.id AND newest IS NULL AND NOT has_mail
 ), kept AS (
     UPDATE {env}.endpoints SET secret = NULL, previous_secret = NULL,
-        kept_until = greatest(newest + %(keep)s, now() + %(again)s)
+        kept_until = CASE WHEN NOT in_use THEN greatest(newest + %(keep)s, now() + %(again)s) END
     FROM looked_at
     WHERE endpoints.id = looked_at.id AND (newest IS NOT NULL OR has_mail)
 )

@@ -75,10 +75,9 @@ class Scheduler:
         """Do everything once."""
         for endpoint_id in self._store.endpoints_with_lapsed(session, LAPSED_BATCH):
             self._settle_lapsed(session, endpoint_id)
-        cancelled = self._store.cancel(session, CANCEL_BATCH)
-        if cancelled:
-            log.info("deliveries.cancelled", deliveries=cancelled)
-        self._wake(self._store.due_endpoints(session))
+        due = self._store.due_endpoints(session)
+        self._cancel(session, [each.endpoint_id for each in due if not each.is_active])
+        self._wake([each for each in due if each.is_active])
         if self._clock() >= self._tidy_at and not self._retention.delete_some(session):
             self._tidy_at = self._clock() + TIDY_EVERY
 
@@ -97,6 +96,12 @@ class Scheduler:
         for each, after in zip(lapsed, then, strict=True):
             self._on_lapsed(after.state)
             _tell(endpoint_id, each, after)
+
+    def _cancel(self, session: Session, endpoints: list[UUID]) -> None:
+        """Cancel what is due at endpoints that take nothing any more."""
+        cancelled = self._store.cancel(session, endpoints, CANCEL_BATCH) if endpoints else 0
+        if cancelled:
+            log.info("deliveries.cancelled", deliveries=cancelled)
 
     def _next(self, lapsed: Lapsed) -> Next:
         """Try again; a last attempt of unknown outcome once more as well, but no other after it."""

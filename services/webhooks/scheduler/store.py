@@ -33,6 +33,7 @@ class DueEndpoint(NamedTuple):
 
     endpoint_id: UUID
     slow: bool
+    is_active: bool  # as its partner is; else what is due is cancelled
 
 
 # The partial index holds what is being sent just now, and no more.
@@ -72,29 +73,13 @@ FROM recorded
 ON CONFLICT (endpoint_id, event_id, series, number) DO NOTHING
 """
 
-# Each state by itself and in the index's order: otherwise the planner reads whole backlogs.
-CANCEL = """
-UPDATE {env}.deliveries SET state = 'cancelled', finished_at = now()
-WHERE (endpoint_id, event_id) IN (
-    SELECT due.endpoint_id, due.event_id
-    FROM {env}.endpoints JOIN {env}.partners ON partners.id = endpoints.partner_id
-    CROSS JOIN (VALUES ('pending'), ('retrying')) AS waiting (state)
-    CROSS JOIN LATERAL (
-        SELECT endpoint_id, event_id FROM {env}.deliveries
-        WHERE endpoint_id = endpoints.id AND state = waiting.state
-            AND state IN ('pending', 'retrying') AND next_attempt_at <= now()
-        ORDER BY next_attempt_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
-    ) AS due
-    WHERE endpoints.state <> 'active' OR partners.state <> 'active'
-    LIMIT %(batch)s
-)
-"""
-
-# Two looks at the partial index for each endpoint, however many deliveries wait there.
+# Two looks at the partial index for each endpoint in use, however many deliveries wait there. A
+# deleted one is in use until retention has seen that nothing waits for it.
 DUE_ENDPOINTS = """
-SELECT endpoints.id, coalesce(endpoints.slow_until > now(), false)
+SELECT endpoints.id, coalesce(endpoints.slow_until > now(), false),
+    endpoints.state = 'active' AND partners.state = 'active'
 FROM {env}.endpoints JOIN {env}.partners ON partners.id = endpoints.partner_id
-WHERE endpoints.state = 'active' AND partners.state = 'active' AND least(
+WHERE (endpoints.state <> 'deleted' OR kept_until IS NULL) AND least(
     (SELECT next_attempt_at FROM {env}.deliveries
         WHERE endpoint_id = endpoints.id AND state = 'pending'
         ORDER BY next_attempt_at LIMIT 1),
@@ -102,6 +87,21 @@ WHERE endpoints.state = 'active' AND partners.state = 'active' AND least(
         WHERE endpoint_id = endpoints.id AND state = 'retrying'
         ORDER BY next_attempt_at LIMIT 1)
 ) <= now()
+"""
+
+# An endpoint may have been enabled since it was found.
+CANCEL = """
+UPDATE {env}.deliveries SET state = 'cancelled', finished_at = now()
+WHERE (endpoint_id, event_id) IN (
+    SELECT endpoint_id, event_id FROM {env}.deliveries
+    WHERE endpoint_id = ANY (%(endpoints)s) AND state IN ('pending', 'retrying')
+        AND next_attempt_at <= now() AND NOT EXISTS (
+            SELECT FROM {env}.endpoints JOIN {env}.partners ON partners.id = endpoints.partner_id
+            WHERE endpoints.id = endpoint_id
+                AND endpoints.state = 'active' AND partners.state = 'active'
+        )
+    LIMIT %(batch)s FOR UPDATE OF deliveries SKIP LOCKED
+)
 """
 
 
@@ -142,10 +142,12 @@ class SchedulerStore:
         }
         session.execute(self._record, values)
 
-    def cancel(self, session: Session, batch: int) -> int:
-        """Cancel due deliveries whose endpoint takes none any more; return how many."""
-        return session.execute(self._cancel, {"batch": batch}).rowcount
-
     def due_endpoints(self, session: Session) -> list[DueEndpoint]:
-        """Return the active endpoints that have something due."""
+        """Return the endpoints that have something due."""
         return [DueEndpoint._make(row) for row in session.execute(self._due)]
+
+    def cancel(self, session: Session, endpoints: Sequence[UUID], batch: int) -> int:
+        """Cancel what is due at those of these endpoints that take nothing; return how many."""
+        values = {"endpoints": list(endpoints), "batch": batch}
+        # Planned for these very endpoints: by the average one, it may read all that they ever had.
+        return session.execute(self._cancel, values, prepare=False).rowcount

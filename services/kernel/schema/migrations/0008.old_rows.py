@@ -2,7 +2,8 @@
 
 - The secret of a deleted endpoint and of a revoked key is null. Endpoints that the release before
   deletes keep theirs until the scheduler looks at them, a minute later.
-- endpoints.kept_until says when the scheduler looks again whether a deleted endpoint can go.
+- endpoints.kept_until says when the scheduler looks again whether a deleted endpoint can go; null
+  as long as something may wait for it.
 - A row of removed_products goes with its change in the outbox. Those whose change is gone already
   go here.
 
@@ -24,13 +25,16 @@ ALTER TABLE {env}.endpoints ADD CONSTRAINT endpoint_secret
 ALTER TABLE {env}.endpoints ADD COLUMN kept_until timestamptz;
 CREATE INDEX endpoints_deleted ON {env}.endpoints ((coalesce(kept_until, changed_at)))
     WHERE state = 'deleted';
+CREATE INDEX endpoints_in_use ON {env}.endpoints (id)
+    WHERE state <> 'deleted' OR kept_until IS NULL;
 
 CREATE INDEX mails_sent_at ON {env}.mails (sent_at) WHERE sent_at IS NOT NULL;
 CREATE INDEX mails_endpoint ON {env}.mails (endpoint_id);
 """
 
 UNDO_ENVIRONMENT = """
-DROP INDEX {env}.mails_endpoint, {env}.mails_sent_at, {env}.endpoints_deleted;
+DROP INDEX {env}.mails_endpoint, {env}.mails_sent_at, {env}.endpoints_in_use,
+    {env}.endpoints_deleted;
 ALTER TABLE {env}.endpoints DROP COLUMN kept_until;
 ALTER TABLE {env}.endpoints DROP CONSTRAINT endpoint_secret;
 UPDATE {env}.endpoints SET secret = '' WHERE secret IS NULL;
@@ -46,10 +50,12 @@ ALTER TABLE control.api_keys ADD CONSTRAINT api_keys_sealed
 UPDATE control.api_keys SET sealed = NULL WHERE revoked_at IS NOT NULL;
 -- Those without an end are in it, too: as nulls.
 CREATE INDEX api_keys_not_revoked ON control.api_keys (expires_at) WHERE revoked_at IS NULL;
+-- A partner's deletion asks for each of its keys which one it has replaced.
+CREATE INDEX api_keys_replaced_by ON control.api_keys (replaced_by) WHERE replaced_by IS NOT NULL;
 """
 
 UNDO_KEYS = """
-DROP INDEX control.api_keys_not_revoked;
+DROP INDEX control.api_keys_replaced_by, control.api_keys_not_revoked;
 ALTER TABLE control.api_keys DROP CONSTRAINT api_keys_sealed;
 UPDATE control.api_keys SET sealed = '' WHERE sealed IS NULL;
 ALTER TABLE control.api_keys ALTER COLUMN sealed SET NOT NULL;

@@ -10,11 +10,12 @@ from structlog.testing import capture_logs
 from services.kernel.environments import Environment
 from services.webhooks.queue import Lane
 from services.webhooks.scheduler.scheduler import Scheduler
-from services.webhooks.scheduler.store import DUE_ENDPOINTS
+from services.webhooks.scheduler.store import SchedulerStore
 from services.webhooks.sessions import Session
 from services.webhooks.states import DeliveryState
 from tests.conftest import Database
 from tests.integration.webhooks.scheduler.conftest import SCHEDULE, Clock, MakeScheduler
+from tests.page_reads import PageReads
 from tests.recorded_wakeups import RecordedWakeups, Wakeup
 from tests.waiting import Running, wait_for
 from tests.webhook_rows import WebhookRows
@@ -207,7 +208,7 @@ def test_it_connects_again_when_its_connection_was_ended(
 
 
 def test_looking_for_due_endpoints_does_not_read_a_backlog(
-    rows: WebhookRows, scheduler: Scheduler, session: Session, endpoint: UUID
+    rows: WebhookRows, session: Session, endpoint: UUID
 ) -> None:
     rows.endpoint(rows.one("SELECT id FROM {env}.partners"))
     many = 20_000
@@ -222,12 +223,9 @@ def test_looking_for_due_endpoints_does_not_read_a_backlog(
     )
     for prepare in ("SELECT 1", "ANALYZE sandbox.deliveries"):
         rows.run(prepare)
-        plan = session.execute(
-            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
-            + DUE_ENDPOINTS.format(env=Environment.SANDBOX)
-        ).fetchall()[0][0][0]["Plan"]
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
-    scheduler.make_pass(session)
+        reads = PageReads()
+        SchedulerStore(Environment.SANDBOX).due_endpoints(reads.of(session))
+        assert max(reads.fewest.values()) < 50
 
 
 def test_what_is_finished_and_old_is_deleted_and_nothing_else(
@@ -307,3 +305,119 @@ def test_sent_mails_are_deleted_after_a_month_and_unsent_ones_never(
         )
     scheduler.make_pass(session)
     assert rows.one("SELECT count(*) FROM {env}.mails") == 2
+
+
+def deleted_endpoint(rows: WebhookRows, ago: str = "2 min") -> UUID:
+    """Insert an endpoint that was deleted a while ago, by a release that left its secret."""
+    endpoint = rows.endpoint(rows.one("SELECT id FROM {env}.partners"), state="deleted")
+    age = "UPDATE {env}.endpoints SET changed_at = now() - %s::interval WHERE id = %s"
+    rows.run(age, [ago, endpoint])
+    return endpoint
+
+
+def endpoints(rows: WebhookRows) -> set[UUID]:
+    return {row[0] for row in rows.run("SELECT id FROM {env}.endpoints")}
+
+
+def test_a_deleted_endpoint_goes_when_its_deliveries_are_gone(
+    rows: WebhookRows, scheduler: Scheduler, session: Session, endpoint: UUID, clock: Clock
+) -> None:
+    without, just_deleted = deleted_endpoint(rows), deleted_endpoint(rows, "30 s")
+    with_one = deleted_endpoint(rows)
+    event = rows.delivery(with_one, rows.event(age="6 days"), state=DeliveryState.DELIVERED)
+    scheduler.make_pass(session)
+    assert without not in endpoints(rows)
+    assert endpoints(rows) == {endpoint, just_deleted, with_one}
+    columns = "secret IS NULL, kept_until BETWEEN now() + '23 h' AND now() + '1 day'"
+    assert rows.endpoint_columns(with_one, columns) == (True, True)
+    rows.run("UPDATE {env}.events SET occurred_at = now() - interval '8 days'")
+    look_now = "UPDATE {env}.endpoints SET kept_until = now() - interval '2 min' WHERE id = %s"
+    rows.run(look_now, [with_one])
+    clock.now += 61
+    scheduler.make_pass(session)
+    assert endpoints(rows) == {endpoint, just_deleted}
+    assert rows.run("SELECT FROM {env}.events WHERE id = %s", [event]) == []
+    assert rows.endpoint_columns(endpoint, "secret") == (b"sealed",)
+
+
+@pytest.mark.parametrize("state", UNFINISHED)
+def test_what_waits_for_a_deleted_endpoint_is_cancelled_before_it_is_passed_by(
+    rows: WebhookRows, scheduler: Scheduler, session: Session, clock: Clock, state: DeliveryState
+) -> None:
+    rows.partner()
+    deleted = deleted_endpoint(rows)
+    event = rows.delivery(deleted, state=state, attempts=1, due_in="1 h", lease_in="1 h")
+    scheduler.make_pass(session)
+    assert rows.endpoint_columns(deleted, "kept_until, secret") == (None, None)
+    rows.run("UPDATE {env}.deliveries SET next_attempt_at = now(), state = 'retrying'")
+    clock.now += 61
+    scheduler.make_pass(session)
+    assert rows.states(deleted) == {event: "cancelled"}
+    assert rows.endpoint_columns(deleted, "kept_until > now() + '6 days'") == (True,)
+
+
+def test_a_deleted_endpoint_stays_for_a_mail_that_was_not_sent(
+    rows: WebhookRows, scheduler: Scheduler, session: Session, endpoint: UUID
+) -> None:
+    kept, gone = deleted_endpoint(rows), deleted_endpoint(rows)
+    for each, sent in ((kept, None), (gone, "1 day")):
+        rows.run(
+            "INSERT INTO {env}.mails (kind, partner_id, endpoint_id, since, reason, sent_at)"
+            " SELECT 'endpoint_gone', partner_id, id, now(), '', now() - %s::interval"
+            " FROM {env}.endpoints WHERE id = %s",
+            [sent, each],
+        )
+    scheduler.make_pass(session)
+    assert endpoints(rows) == {endpoint, kept}
+    assert rows.endpoint_columns(kept, "kept_until < now() + interval '2 h'") == (True,)
+
+
+def test_many_deleted_endpoints_go_pass_by_pass_and_hold_up_nobody(
+    rows: WebhookRows, database: Database, scheduler: Scheduler, session: Session, endpoint: UUID
+) -> None:
+    rows.run(
+        "INSERT INTO {env}.endpoints (partner_id, url, events, state, changed_at)"
+        " SELECT partner_id, n, events, 'deleted', now() - interval '1 h'"
+        " FROM {env}.endpoints, generate_series(1, 1200) AS n"
+    )
+    held = rows.one("SELECT id FROM {env}.endpoints WHERE url = '7'")
+    with psycopg.connect(database.owner_url) as other:
+        other.execute("SELECT FROM sandbox.endpoints WHERE id = %s FOR UPDATE", [held])
+        seen = []
+        for _ in range(3):
+            scheduler.make_pass(session)
+            seen.append(len(endpoints(rows)))
+        assert seen == [701, 201, 2]
+    assert endpoints(rows) == {endpoint, held}
+
+
+def test_what_is_known_of_a_removed_product_goes_with_its_removal(
+    rows: WebhookRows, scheduler: Scheduler, session: Session
+) -> None:
+    def removed() -> set[str]:
+        return {row[0] for row in rows.run("SELECT product_id FROM {env}.removed_products")}
+
+    rows.forget_the_seed()
+    rows.run("DELETE FROM {env}.removed_products")
+    for product in ("OLD", "AGAIN", "NEW"):
+        rows.set_stock(product, 1)
+    rows.run("DELETE FROM {env}.products WHERE product_id IN ('OLD', 'AGAIN')")
+    rows.run(
+        "UPDATE {env}.stock_changes SET relayed = true, changed_at = now() - interval '9 days'"
+    )
+    rows.set_stock("AGAIN", 2)
+    rows.run("DELETE FROM {env}.products WHERE product_id IN ('NEW', 'AGAIN')")
+    assert removed() == {"OLD", "AGAIN", "NEW"}
+    scheduler.make_pass(session)
+    assert removed() == {"AGAIN", "NEW"}
+
+
+def test_an_endpoint_that_was_enabled_meanwhile_keeps_its_deliveries(
+    rows: WebhookRows, session: Session, endpoint: UUID
+) -> None:
+    event, store = rows.delivery(endpoint), SchedulerStore(Environment.SANDBOX)
+    other = rows.endpoint(rows.one("SELECT id FROM {env}.partners"), state="disabled")
+    cancelled = rows.delivery(other)
+    assert store.cancel(session, [endpoint, other], 10) == 1
+    assert rows.states(endpoint) == {event: "pending"}
+    assert rows.states(other) == {cancelled: "cancelled"}
