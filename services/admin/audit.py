@@ -12,13 +12,21 @@ from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 
 from services.admin.pages import Listing, Page, cursor_id, listing
+from services.kernel.external_text import check_text
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who acts: `token:NAME` over HTTP, `cli:USER` on the command line."""
+    """Who acts: `token:NAME` over HTTP, `cli:USER` on the command line.
+
+    Raises ExternalTextError for a name that the audit log can't keep, before anything is changed.
+    """
 
     name: str
     request_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the name: an entry is one line."""
+        check_text("actor", self.name)
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
@@ -47,6 +55,7 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
 INSERT_ENTRY = """
 INSERT INTO control.audit (actor, action, target, before, after, request_id)
 VALUES (%(actor)s, %(action)s, %(target)s, %(before)s, %(after)s, %(request_id)s)
+RETURNING id
 """
 
 
@@ -58,8 +67,11 @@ def record(
     *,
     before: object = None,
     after: object = None,
-) -> None:
-    """Note a change in its own transaction; `before` and `after` are Structs or dicts."""
+) -> UUID:
+    """Note a change in its own transaction; `before` and `after` are Structs or dicts.
+
+    Returns the entry's id.
+    """
     values = {
         "actor": actor.name,
         "action": action,
@@ -68,7 +80,8 @@ def record(
         "after": _document(after),
         "request_id": actor.request_id,
     }
-    connection.execute(INSERT_ENTRY, values)
+    (row,) = connection.execute(INSERT_ENTRY, values).fetchall()
+    return row[0]
 
 
 def _document(given: object) -> Jsonb | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -33,9 +34,9 @@ class Change:
 
     def record(
         self, action: str, target: str, *, before: object = None, after: object = None
-    ) -> None:
-        """Note the change in the audit log."""
-        audit.record(self.connection, self.actor, action, target, before=before, after=after)
+    ) -> UUID:
+        """Note the change in the audit log; return the entry's id."""
+        return audit.record(self.connection, self.actor, action, target, before=before, after=after)
 
 
 class Admin:

@@ -99,16 +99,22 @@ class Resealing:
         `older` counts what changed while it was being sealed, and so may need another run.
         """
         report = SealReport()
+        began: UUID | None = None  # the line in the audit log, before the first change
         with self._admin.reading() as connection:
 
             def seal(place: Place, row: _Row) -> bool:
+                nonlocal began
+                began = began or self._note(connection, actor, "secrets.reseal_began", {})
                 return write(connection, place, row, self._admin.box)
 
             try:
                 self._go_through(connection, report, seal)
             finally:
-                if report.resealed and not connection.broken:
-                    self._note(connection, actor, report)
+                if began and not connection.broken:
+                    told: dict[str, Any] = msgspec.to_builtins(report)
+                    del told["unopened_named"]
+                    told["began"] = began
+                    self._note(connection, actor, "secrets.resealed", told)
         return report
 
     def _go_through(
@@ -145,12 +151,12 @@ class Resealing:
         else:
             report.older += 1
 
-    def _note(self, connection: Connection[TupleRow], actor: Actor, report: SealReport) -> None:
-        told: dict[str, Any] = msgspec.to_builtins(report)
-        del told["unopened_named"]
+    def _note(
+        self, connection: Connection[TupleRow], actor: Actor, action: str, told: dict[str, Any]
+    ) -> UUID:
         with connection.transaction():
             change = Change(connection, actor, self._admin.box)
-            change.record("secrets.resealed", "secrets", after=told)
+            return change.record(action, "secrets", after=told)
 
 
 COUNT: LiteralString = "SELECT count(*) FROM {table} WHERE {column} IS NOT NULL"

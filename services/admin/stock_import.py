@@ -7,19 +7,20 @@ schema's triggers number each change and write the outbox, as for any other writ
 import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
+from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg import Connection, errors
-from psycopg.rows import TupleRow
+from psycopg import errors
 
 from services.admin.audit import Actor
-from services.admin.changes import Admin, Change
+from services.admin.changes import Admin
 from services.admin.refusals import ConflictError
 from services.admin.stock import for_products
 from services.admin.stock_csv import Good, StockFile, Wrong
 from services.admin.stock_scratch import Scratch, Wanted
 from services.kernel.environments import Environment
+from services.kernel.external_text import check_text
 
 BATCH = 500  # products of a transaction: about 30 ms, during which it locks what it changes
 # Changes a second; the relay carries about 4,500, and other changes wait behind an import's (W6).
@@ -28,7 +29,6 @@ TRIES = 5  # of a batch that lost to a removal or a deadlock
 LISTED_MOST = 1_000  # refused lines that a report names
 
 Progress = Callable[[int, int], None]  # takes lines done, and lines in all
-Rows = Connection[TupleRow]
 
 
 class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,13 +71,13 @@ class BrokenOffError(Exception):
     """An import ended before its end; the message says how far it came."""
 
     def __init__(self, report: ImportReport, *, noted: bool) -> None:
-        """`noted` says whether the audit log has it."""
+        """`noted` says whether the audit log has its end."""
         taken = report.changed + report.unchanged + report.added
         super().__init__(
             f"broken off ({report.broken_off}): {taken} lines were taken, {report.changed} changed"
             f" and {report.added} added among them, and {report.not_reached} not reached."
             " Run it again: what is set already is unchanged then."
-            + ("" if noted else " The audit log does not have this run.")
+            + ("" if noted else " The audit log has only the beginning of this run.")
         )
         self.report = report
 
@@ -86,8 +86,11 @@ class _StoppedError(Exception):
     """The program is asked to end."""
 
 
+ENDINGS = (psycopg.Error, KeyboardInterrupt, _StoppedError, ConflictError)  # no fault of the code
+
+
 class Import:
-    """One run over one file."""
+    """One run over one file; between two batches it holds no connection."""
 
     def __init__(
         self,
@@ -112,18 +115,22 @@ class Import:
         self._sleep = sleep
 
     def run(self, source: IO[bytes], name: str) -> ImportReport:
-        """Take a file. Raises InvalidError when it is no such file, BrokenOffError."""
+        """Take a file. Raises InvalidError when it is no such file, BrokenOffError.
+
+        Raises ExternalTextError for a name that the audit log can't keep.
+        """
         began = self._clock()
+        check_text("file_name", name)
         report = ImportReport(file=name, sha256="", dry_run=self._options.dry_run, written=False)
-        with Scratch() as scratch, self._admin.reading() as connection:
+        with Scratch() as scratch:
             self._read(source, scratch, report)
             if self._options.dry_run or self._options.all_or_nothing:
                 looked = msgspec.structs.replace(report, refused_lines=[*report.refused_lines])
-                self._go_through(connection, scratch, looked, self._look)
+                self._go_through(scratch, looked, self._look)
                 if self._options.dry_run or looked.refused:
                     return self._finished(looked, began)
             report.written = True
-            self._write(connection, scratch, report, began)
+            self._write(scratch, report, began)
         return report
 
     def _read(self, source: IO[bytes], scratch: Scratch, report: ImportReport) -> None:
@@ -142,33 +149,36 @@ class Import:
             refuse(report, wrong.line, wrong.reason)
         report.sha256 = file.sha256
 
-    def _write(
-        self, connection: Rows, scratch: Scratch, report: ImportReport, began: float
-    ) -> None:
-        """Write every batch and the line in the audit log, also about a run that breaks off."""
+    def _write(self, scratch: Scratch, report: ImportReport, began: float) -> None:
+        """Write every batch, and a line in the audit log before the first and after the last.
+
+        A line that it began without one that it ended: the process died in between.
+        """
+        beginning = self._note_beginning(report)
         try:
-            self._go_through(connection, scratch, report, self._set)
+            self._go_through(scratch, report, self._set)
             self._finished(report, began)
-            with connection.transaction():
-                self._note(connection, report)
-        except (psycopg.Error, KeyboardInterrupt, _StoppedError, ConflictError) as exc:
+            self._note_end(report, beginning)
+        except BaseException as exc:
             report.broken_off = (str(exc) or type(exc).__name__).splitlines()[0]
             self._finished(report, began)
-            raise BrokenOffError(report, noted=self._noted(connection, report)) from exc
+            noted = self._noted(report, beginning)
+            if isinstance(exc, ENDINGS):
+                raise BrokenOffError(report, noted=noted) from exc
+            raise
 
     def _go_through(
         self,
-        connection: Rows,
         scratch: Scratch,
         report: ImportReport,
-        take: Callable[[Rows, Sequence[Wanted]], "Outcome"],
+        take: Callable[[Sequence[Wanted]], "Outcome"],
     ) -> None:
         report.not_reached = total = scratch.count()
         for batch in scratch.batches(BATCH):
             if self._stopping():
                 msg = "the program is ending"
                 raise _StoppedError(msg)
-            outcome = take(connection, batch)
+            outcome = take(batch)
             self._tally(scratch, report, batch, outcome)
             self._progress(total - report.not_reached, total)
 
@@ -185,11 +195,12 @@ class Import:
         report.unchanged += lines - outcome.changed - outcome.added - (report.refused - before)
         report.not_reached -= lines
 
-    def _look(self, connection: Rows, batch: Sequence[Wanted]) -> "Outcome":
+    def _look(self, batch: Sequence[Wanted]) -> "Outcome":
         """Say what `_set` would do."""
         statement = for_products(SELECT_PRESENT, self._environment)
         ids = [wanted.product_id for wanted in batch]
-        present: dict[str, int] = dict(connection.execute(statement, {"ids": ids}).fetchall())
+        with self._admin.reading() as connection:
+            present: dict[str, int] = dict(connection.execute(statement, {"ids": ids}).fetchall())
         new = [product_id for product_id in ids if product_id not in present]
         changed = sum(
             present.get(wanted.product_id, wanted.quantity) != wanted.quantity for wanted in batch
@@ -198,7 +209,7 @@ class Import:
             return Outcome(changed, len(new), [])
         return Outcome(changed, 0, new)
 
-    def _set(self, connection: Rows, batch: Sequence[Wanted]) -> "Outcome":
+    def _set(self, batch: Sequence[Wanted]) -> "Outcome":
         """Write a batch in a transaction of its own."""
         template = SET_OR_ADD if self._options.add else SET_KNOWN
         statement = for_products(template, self._environment)
@@ -209,8 +220,8 @@ class Import:
         began = self._clock()
         for _ in range(TRIES):
             try:
-                with connection.transaction():
-                    rows = connection.execute(statement, values).fetchall()
+                with self._admin.changing(self._actor) as change:
+                    rows = change.connection.execute(statement, values).fetchall()
             except (errors.SerializationFailure, errors.DeadlockDetected):
                 continue
             outcome = outcome_of(rows)
@@ -226,26 +237,28 @@ class Import:
         report.seconds = round(self._clock() - began, 3)
         return report
 
-    def _noted(self, connection: Rows, report: ImportReport) -> bool:
-        """Note a run that broke off, on another connection if this one is dead."""
+    def _noted(self, report: ImportReport, beginning: UUID) -> bool:
+        """Note a run that broke off; say whether that could be done."""
         try:
-            if connection.broken or connection.closed:
-                with self._admin.changing(self._actor) as change:
-                    self._note(change.connection, report)
-            else:
-                with connection.transaction():
-                    self._note(connection, report)
+            self._note_end(report, beginning)
         except psycopg.Error:
             return False
         return True
 
-    def _note(self, connection: Rows, report: ImportReport) -> None:
+    def _note_beginning(self, report: ImportReport) -> UUID:
+        told = {"file": report.file, "sha256": report.sha256, "read": report.read}
+        return self._note("stock.import_began", told)
+
+    def _note_end(self, report: ImportReport, beginning: UUID) -> None:
         told: dict[str, Any] = msgspec.to_builtins(report)
         for field in ("refused_lines", "refused_lines_left_out", "dry_run", "written"):
             del told[field]
-        told["options"] = self._options
-        change = Change(connection, self._actor, self._admin.box)
-        change.record("stock.imported", f"stock:{self._environment}", after=told)
+        self._note("stock.imported", {**told, "began": beginning})
+
+    def _note(self, action: str, told: dict[str, Any]) -> UUID:
+        after = {**told, "options": self._options}
+        with self._admin.changing(self._actor) as change:
+            return change.record(action, f"stock:{self._environment}", after=after)
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -4,7 +4,8 @@ Exit codes: 0 done; 1 not done; 2 wrong usage; 3 done in PostgreSQL but only in 
 node does not run it yet, an import had lines that were refused); 4 PostgreSQL can't be reached.
 """
 
-import getpass
+import os
+import pwd
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from services.admin.refusals import RefusedError
 from services.admin.settings import AdminSettings
 from services.kernel.encryption import MasterKeyError, SecretBox
 from services.kernel.environments import Environment
+from services.kernel.external_text import ExternalTextError
 from services.kernel.settings import SettingsError, load_settings
 from services.kernel.timestamps import rfc3339
 
@@ -66,7 +68,7 @@ class AwayError(click.ClickException):
 
 @contextmanager
 def admin(find_environment: FindEnvironment) -> Generator[Admin]:
-    """Open admin; what a person can mend ends as one line and exit code 1, or 4."""
+    """Open admin; what a person can mend ends as one line and exit code 1, 2 or 4."""
     try:
         settings = load_settings(AdminSettings, find_environment())
         box = SecretBox(settings.master_keys)
@@ -79,6 +81,8 @@ def admin(find_environment: FindEnvironment) -> Generator[Admin]:
             yield Admin(settings, box, lambda: _lent(connection))
     except EXPECTED as exc:
         raise click.ClickException(str(exc)) from exc
+    except ExternalTextError as exc:
+        raise click.UsageError(str(exc)) from exc
     except psycopg.OperationalError as exc:
         msg = f"PostgreSQL (ADMIN_DATABASE_URL): {str(exc).splitlines()[0]}"
         raise AwayError(msg) from exc
@@ -93,7 +97,12 @@ def _lent(
 
 def this_actor() -> Actor:
     """Return who runs this command, as the operating system knows them."""
-    return Actor(f"cli:{getpass.getuser()}")
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container may run as a user that its image does not list
+        name = f"uid-{uid}"
+    return Actor(f"cli:{name}")
 
 
 def tell(published: Published, seconds: float) -> None:

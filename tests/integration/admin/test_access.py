@@ -1,5 +1,7 @@
 """Tokens, roles and the audit log, over HTTP and on the command line."""
 
+import os
+import pwd
 import re
 from collections.abc import Generator
 from pathlib import Path
@@ -9,7 +11,9 @@ import httpx
 import psycopg
 import pytest
 
+from services.admin.audit import Actor
 from services.admin.tokens import Role
+from services.kernel.external_text import ExternalTextError
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
 
@@ -164,3 +168,31 @@ def test_the_page_of_the_document_asks_no_other_host(admin: AdminProcess) -> Non
     assert document["openapi"].startswith("3.1")
     described = document["paths"]["/admin/v1/partners/{name}"]["get"]["responses"]
     assert described.keys() >= {"200", "400", "401", "403", "404", "503"}
+
+
+def test_a_command_acts_as_the_systems_user_and_not_as_the_environment_says(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "alice\n2026-11-27 cli:bob")
+    run("tokens create first --role viewer")
+    monkeypatch.setattr(os, "getuid", lambda: 4_294_967)  # no such user in /etc/passwd
+    run("tokens create second --role viewer")
+    actors = [each["actor"] for each in run.json("audit list --target token")["items"]]
+    assert actors == ["cli:uid-4294967", f"cli:{pwd.getpwuid(os.geteuid()).pw_name}"]
+
+
+@pytest.mark.parametrize("name", ["cli:alice\nbob", "cli:a\0b", "cli:\udce9", "x" * 1001])
+def test_an_actor_that_the_audit_log_cannot_keep_is_refused(name: str) -> None:
+    with pytest.raises(ExternalTextError, match="`actor`"):
+        Actor(name)
+
+
+def test_over_http_the_actor_is_the_token_whatever_headers_say(admin: AdminProcess) -> None:
+    client = admin.client(admin.token("ops-bot"))
+    claimed = ("X-Actor", "X-User", "From", "X-Forwarded-User", "X-Consumer-Username", "Logname")
+    headers = dict.fromkeys(claimed, "mallory")
+    client.post("/tokens", json={"name": "eye", "role": "viewer"}, headers=headers)
+    entry = client.get("/audit", params={"target": "token:eye"}).json()["items"][0]
+    assert entry["actor"] == "token:ops-bot"
+    assert "mallory" not in str(entry)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import random
 import threading
 import time
@@ -72,10 +73,19 @@ def changes(owner: Owner) -> list[tuple[Any, ...]]:
 
 
 def noted(owner: Owner) -> list[dict[str, Any]]:
+    """Return what the audit log says of imports that ended."""
     rows = owner.execute(
         "SELECT after FROM control.audit WHERE action = 'stock.imported' ORDER BY id"
     )
     return [row[0] for row in rows]
+
+
+def begun(owner: Owner) -> dict[str, dict[str, Any]]:
+    """Return what the audit log says of imports that began, by the entry's id."""
+    rows = owner.execute(
+        "SELECT id::text, after FROM control.audit WHERE action = 'stock.import_began'"
+    )
+    return dict(rows.fetchall())
 
 
 def counts(report: Mapping[str, Any]) -> dict[str, int]:
@@ -139,6 +149,85 @@ def test_a_file_is_taken_with_a_reason_for_each_refused_line(
     entry = noted(owner)[0]
     assert (entry["file"], entry["sha256"]) == ("daily.csv", hashlib.sha256(file).hexdigest())
     assert counts(entry) == counts(report)
+
+
+@pytest.mark.usefixtures("three")
+def test_the_audit_log_has_a_line_of_the_beginning_and_one_of_the_end(
+    owner: Owner, database: Database
+) -> None:
+    seen: list[dict[str, dict[str, Any]]] = []
+
+    def look() -> bool:
+        seen.append(begun(owner))
+        return False
+
+    imported(database, b"A,9\nB,x\n", stopping=look)
+    assert seen == [begun(owner)], "it was there before the first batch"
+    [(entry_id, beginning)] = begun(owner).items()
+    [end] = noted(owner)
+    assert end["began"] == entry_id
+    for field in ("file", "sha256", "read", "options"):
+        assert beginning[field] == end[field], field
+    assert (beginning["file"], beginning["read"], end["changed"]) == ("daily.csv", 2, 1)
+
+
+def test_an_import_that_is_killed_leaves_the_line_of_its_beginning(
+    admin: AdminProcess, owner: Owner
+) -> None:
+    content = lines((f"NEW-{number:05}", 9_999) for number in range(20_000))
+
+    def post() -> None:
+        with contextlib.suppress(httpx.TransportError):
+            admin.client(timeout=30).post(
+                "/live/stock/import?add=true&file_name=daily.csv", content=content, headers=CSV
+            )
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    wait_for(lambda: changes_to(owner, 9_999) > 0, "the import has begun")
+    admin.running.process.kill()
+    thread.join(timeout=30)
+    assert [entry["file"] for entry in begun(owner).values()] == ["daily.csv"]
+    assert noted(owner) == []
+
+
+@pytest.mark.usefixtures("three")
+def test_a_file_whose_name_is_not_utf8_is_refused_before_anything_is_changed(
+    run: CommandLine, owner: Owner, tmp_path: Path
+) -> None:
+    file = tmp_path / os.fsdecode(b"Stand J\xe4nner.csv")
+    file.write_bytes(b"A,1\n")
+    result = run("stock", "import", str(file), "--env", "live")
+    assert (result.exit_code, "`file_name` must be UTF-8" in result.stderr) == (2, True)
+    assert (present(owner)["A"], begun(owner), noted(owner)) == (5, {}, [])
+
+
+def test_imports_leave_connections_for_others_while_they_wait(database: Database) -> None:
+    """A run that sleeps between two batches has given its connection back."""
+    lent: list[bool] = []
+
+    class Lending(_lent):
+        def __enter__(self) -> psycopg.Connection[Any]:
+            lent.append(True)
+            return super().__enter__()
+
+        def __exit__(self, *_: object) -> None:
+            lent.pop()
+
+    given = load_settings(AdminSettings, settings_for(database))
+    with psycopg.connect(database.url("admin"), autocommit=True) as connection:
+        admin = Admin(given, SecretBox(given.master_keys), lambda: Lending(connection))
+        held: list[int] = []
+        run = Import(
+            admin,
+            Actor("cli:tests"),
+            Environment.LIVE,
+            ImportOptions(add=True),
+            stopping=lambda: held.append(len(lent)) or False,
+            sleep=lambda _seconds: held.append(len(lent)),
+        )
+        run.run(io.BytesIO(lines((f"NEW-{number}", 1) for number in range(1_200))), "daily.csv")
+    assert held == [0] * 6
 
 
 @pytest.mark.usefixtures("three")
@@ -369,6 +458,7 @@ def test_a_run_that_breaks_off_says_how_far_it_came_and_can_be_run_again(
         imported(database, content, stopping=lambda: next(batches))
     assert told.value.report.changed == 500
     entry = noted(owner)[0]
+    assert list(begun(owner)) == [entry["began"]]
     assert (entry["broken_off"], counts(entry)) == (
         "the program is ending",
         {"changed": 500, "not_reached": 700},
@@ -398,7 +488,8 @@ def test_a_connection_that_dies_is_told_with_how_far_it_came(
     killer.join(timeout=10)
     assert result.exit_code == 4, result.output
     assert "broken off" in result.stderr
-    assert "The audit log does not have this run" in result.stderr
+    assert "The audit log has only the beginning of this run" in result.stderr
+    assert (len(begun(owner)), noted(owner)) == (1, [])
     again = run.json(f"stock import {tmp_path}/f.csv --env live")
     assert again["changed"] + again["unchanged"] == 2_000
     assert again["unchanged"] >= 500

@@ -123,7 +123,10 @@ def test_the_whole_rotation_and_everything_opens_after_each_step(
     assert opened_with(owner, both) == stored
     assert with_keys(database, new)("secrets reseal --check").exit_code == 0
     assert opened_with(owner, new) == stored
-    assert [(each["resealed"], each["unopened"]) for each in noted(owner)] == [(19, 0)]
+    [end] = noted(owner)
+    assert (end["resealed"], end["unopened"]) == (19, 0)
+    began = owner.execute("SELECT id::text FROM control.audit WHERE action LIKE '%reseal_began'")
+    assert began.fetchall() == [(end["began"],)]
 
 
 def test_what_the_gateway_runs_is_the_same_and_nobody_publishes(
