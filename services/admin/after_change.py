@@ -52,13 +52,31 @@ class ChangedKey(msgspec.Struct, frozen=True):
     gateway: list[NodeReport] | None
 
 
+async def await_published(admin: Admin) -> Published:
+    """Wait for the publish of a change; return what each node runs. Raises nothing."""
+    try:
+        published = await admin.await_publish()
+    except Exception as exc:  # noqa: BLE001 -- it is logged
+        return _failed(admin, exc)
+    return _with_reasons(admin, published)
+
+
 def publish_after(admin: Admin) -> Published:
-    """Publish; return what each node runs, with words for what it does not. Raises nothing."""
+    """Publish from a command; return what each node runs. Raises nothing."""
     try:
         published = admin.publish()
-    except Exception as exc:
-        log.exception("gateway.publish_failed")
-        return Published(nodes=_reports(admin, str(exc) or type(exc).__name__))
+    except Exception as exc:  # noqa: BLE001 -- it is logged
+        return _failed(admin, exc)
+    return _with_reasons(admin, published)
+
+
+def _failed(admin: Admin, exc: Exception) -> Published:
+    log.error("gateway.publish_failed", exc_info=exc)
+    return Published(nodes=_reports(admin, str(exc) or type(exc).__name__))
+
+
+def _with_reasons(admin: Admin, published: Published) -> Published:
+    """Say of every node why it was sent nothing, if it was."""
     if published.nothing_sent:
         words = published.policy_error or "there is nothing to send"
         return msgspec.structs.replace(published, nodes=_reports(admin, words))

@@ -1,8 +1,10 @@
 """Changes: one transaction of one actor, with its lines in the audit log."""
 
+import asyncio
 from collections.abc import Callable, Collection, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from psycopg import Connection
@@ -13,15 +15,16 @@ from services.admin.audit import Actor
 from services.admin.gateway.check.checking import require_sound
 from services.admin.gateway.consumers import read_consumers
 from services.admin.gateway.desired import read_policy
-from services.admin.gateway.publisher import Published, publish_change
+from services.admin.gateway.publisher import Published, await_publish, publish_change
 from services.admin.gateway.render import parse_policy, render, tiers_of
 from services.admin.settings import AdminSettings
+from services.kernel.database import Connect
 from services.kernel.encryption import SecretBox
 
 # The outbox takes it from there to the log lines of the change's webhooks, until the commit.
 NAME_REQUEST = "SELECT set_config('partnerapi.request_id', %s, true)"
 
-Connect = Callable[[], AbstractContextManager[Connection[TupleRow]]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,21 @@ class Admin:
                 connection.execute(NAME_REQUEST, [actor.request_id])
             yield Change(connection, actor, self.box)
 
+    async def change(self, actor: Actor, work: Callable[[Change], T]) -> T:
+        """Do `work` as one change, in a thread; return its result once that is committed."""
+
+        def run() -> T:
+            with self.changing(actor) as change:
+                return work(change)
+
+        return await asyncio.to_thread(run)
+
+    async def await_publish(self) -> Published:
+        """Wait until the service that publishes has tried every node; say what each does."""
+        return await await_publish(self._connect, self.settings)
+
     def publish(self) -> Published:
-        """Have every node run the configuration of now; say what came of it."""
+        """Have every node run the configuration of now, from a command with one connection."""
         with self._connect() as connection:
             return publish_change(connection, self.settings, self.box)
 

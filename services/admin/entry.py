@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 
 from litestar import Litestar
 from litestar.types import ASGIApp
@@ -17,7 +18,7 @@ from services.admin.http.app import make_admin_app
 from services.admin.metrics import AdminMetrics
 from services.admin.settings import ServiceSettings
 from services.kernel.availability import Availability
-from services.kernel.database import ThreadPool, make_thread_pool
+from services.kernel.database import DatabaseCheck, ThreadPool, make_thread_pool
 from services.kernel.encryption import MasterKeyError, SecretBox
 from services.kernel.logs import configure_logs
 from services.kernel.settings import SettingsError, load_settings
@@ -26,6 +27,9 @@ from services.kernel.web.health import Dependency
 from services.kernel.web.serving import PortTakenError, listen, serve
 
 POOL_SIZE = 8
+# For what waits for PostgreSQL, and an import each for up to a minute. By default there are 4 more
+# than processors, and a few imports would hold up every request.
+THREADS = 32
 STATEMENT_TIMEOUT_MS = 15_000  # a search of operations may take longer than a partner's request
 POOL_CLOSES_WITHIN = 1.0  # seconds
 
@@ -60,32 +64,31 @@ def build(settings: ServiceSettings) -> ASGIApp:
     name = f"{socket.gethostname()}, process {os.getpid()}"
     reconciler = Reconciler(settings, box, name=name, clock=time.monotonic)
     metrics = AdminMetrics(admin, is_leader=lambda: reconciler.is_leader, clock=time.monotonic)
+    availability = Availability("database", clock=time.monotonic)
+    database_check = DatabaseCheck(
+        settings.admin_database_url, name="admin", availability=availability
+    )
     return make_admin_app(
         admin,
-        availability=Availability("database", clock=time.monotonic),
-        dependencies={"postgresql": Dependency(lambda: _ping(admin), essential=True)},
-        lifespan=_running(pool, reconciler),
+        availability=availability,
+        dependencies={"postgresql": Dependency(database_check.check, essential=True)},
+        lifespan=_running(pool, database_check, reconciler),
         collectors=[metrics],
     )
 
 
-async def _ping(admin: Admin) -> None:
-    def ask() -> None:
-        with admin.reading() as connection:
-            connection.execute("SELECT 1")
-
-    await asyncio.to_thread(ask)
-
-
-def _running(pool: ThreadPool, reconciler: Reconciler) -> Lifespan:
+def _running(pool: ThreadPool, database_check: DatabaseCheck, reconciler: Reconciler) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        asyncio.get_running_loop().set_default_executor(threads)
         pool.open(wait=False)
         reconciler.start()
         try:
             yield
         finally:
             await asyncio.to_thread(reconciler.stop)
+            await database_check.close()
             await asyncio.to_thread(pool.close, POOL_CLOSES_WITHIN)
 
     return lifespan

@@ -12,9 +12,10 @@ from typing import NoReturn
 
 from litestar import Litestar
 from litestar.types import ASGIApp
+from psycopg.sql import SQL, Identifier
 
 from services.kernel.availability import Availability
-from services.kernel.database import Pool, make_pool
+from services.kernel.database import DatabaseCheck, Pool, make_pool
 from services.kernel.database_calls import Calls
 from services.kernel.key_uses import EVERY, KeyUses, KeyUseStore
 from services.kernel.logs import configure_logs
@@ -35,6 +36,8 @@ from services.query.store import Store
 PROGRAMS = {"partner": PartnerSettings, "internal": QuerySettings}
 STATEMENT_TIMEOUT_MS = 1_500  # as Store gives up after 1.5 s
 POOL_CLOSES_WITHIN = 1.0  # seconds
+# Of an environment's role: with the address of another environment the service is not ready.
+CAN_READ_STOCK = "SELECT FROM {} LIMIT 0"
 DELTA_SHARE = 4  # the delta sync takes one of so many connections; the others are for stock
 
 
@@ -44,6 +47,7 @@ class Parts:
 
     pool: Pool
     store: Store
+    database_check: DatabaseCheck
     cache: Cache
     feed: ChangeFeed
     inventory: Inventory
@@ -55,7 +59,7 @@ class Parts:
     def dependencies(self) -> Mapping[str, Dependency]:
         """What /health/ready looks at; without the cache, PostgreSQL answers alone."""
         return {
-            "postgresql": Dependency(self.store.ping, essential=True),
+            "postgresql": Dependency(self.database_check.check, essential=True),
             "valkey": Dependency(self.cache.ping, essential=False),
         }
 
@@ -89,7 +93,14 @@ def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
         size=settings.database_pool_size,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
-    calls = Calls(pool, availability=_availability("database"))
+    database = _availability("database")
+    calls = Calls(pool, availability=database)
+    database_check = DatabaseCheck(
+        settings.database_url,
+        name="query",
+        availability=database,
+        statement=SQL(CAN_READ_STOCK).format(Identifier(environment, "products")),
+    )
     store = Store(calls, environment)
     cache = Cache(
         settings.cache_url,
@@ -121,7 +132,7 @@ def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
     at_once = max(1, settings.database_pool_size // DELTA_SHARE)
     delta = Delta(calls, environment, at_once=at_once)
     metrics = QueryMetrics(inventory, memory, cache, store, feed)
-    return Parts(pool, store, cache, feed, inventory, delta, key_uses, metrics)
+    return Parts(pool, store, database_check, cache, feed, inventory, delta, key_uses, metrics)
 
 
 def make_app(settings: QuerySettings, parts: Parts) -> ASGIApp:
@@ -161,6 +172,7 @@ def running(parts: Parts) -> Lifespan:
             await asyncio.wait({feed}, timeout=POOL_CLOSES_WITHIN)
             await parts.inventory.close()
             await parts.cache.close()
+            await parts.database_check.close()
             await parts.pool.close(timeout=POOL_CLOSES_WITHIN)
 
     return lifespan

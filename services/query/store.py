@@ -63,10 +63,6 @@ class Store:
         never = (StockRow(each, None, None, 0) for each in product_ids)
         return [entry_of(newest.get(row.product_id, row)) for row in never]
 
-    async def ping(self) -> None:
-        """Raise DatabaseAwayError unless PostgreSQL answers."""
-        await self._select([])
-
     def _refuse_if_busy(self) -> None:
         if self.under_way >= self._most:
             self.refused += 1

@@ -1,5 +1,6 @@
 """Publisher: have every node run a change now; by the admin service if one runs, else from here."""
 
+import asyncio
 import contextlib
 import itertools
 import time
@@ -26,12 +27,16 @@ from services.admin.gateway.reconciler import LOOK_EVERY, accepted_policy
 from services.admin.gateway.render import PolicyError
 from services.admin.gateway.store import NodeRow, Publisher
 from services.admin.settings import AdminSettings
+from services.kernel.database import Connect
 from services.kernel.encryption import SecretBox
 
 # Seconds to wait for the admin service: it renders 10,000 partners in 2 and posts them in 5, and
 # may be at it when the change comes.
 WAIT = 15.0
+# Seconds that the service's own answers wait: what is reached runs a change within 5 (A2).
+ANSWER_WITHIN = 6.0
 POLL = 0.05  # seconds
+POLL_MOST = 0.4  # seconds, when it takes longer
 LOOKED_AGAIN = timedelta(seconds=LOOK_EVERY)  # by then the admin service has read its file anew
 RUNNING = (NodeState.CURRENT, NodeState.FALLBACK)
 
@@ -83,6 +88,43 @@ def publish_change(
         return publish_alone(connection, settings, box)
     finally:
         store.unlock(connection)
+
+
+async def await_publish(
+    connect: Connect, settings: AdminSettings, *, within: float = ANSWER_WITHIN
+) -> Published:
+    """Wait until an admin service has sent every node the partners and keys of now.
+
+    Returns what each node does, after `within` seconds at the latest. Between two looks at the
+    database it holds no connection and no thread: a node may hang while many changes wait.
+    """
+    if not settings.nodes:
+        return Published(nodes=[])
+    wish = await asyncio.to_thread(_ask, connect, settings)
+    deadline = time.monotonic() + within
+    pause = POLL
+    while True:
+        is_over = time.monotonic() > deadline
+        published = await asyncio.to_thread(_look, connect, settings, wish, is_over=is_over)
+        if published is not None:
+            return published
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, POLL_MOST)
+
+
+def _ask(connect: Connect, settings: AdminSettings) -> "_Wish":
+    with connect() as connection:
+        return _wish(connection, settings)
+
+
+def _look(
+    connect: Connect, settings: AdminSettings, wish: "_Wish", *, is_over: bool
+) -> Published | None:
+    """Return what each node does if all were tried, or if the time is over."""
+    with connect() as connection:
+        if is_over or _is_done(connection, settings.nodes, wish):
+            return _from_rows(connection, settings, wish)
+    return None
 
 
 def publish_alone(

@@ -17,13 +17,13 @@ def show_gateway(admin: Admin) -> GatewayStatus:
         return read_status(connection, admin.settings)
 
 
-@post("/gateway/publish", status_code=200, sync_to_thread=True, tags=["gateway"])
-def publish_gateway(admin: Admin) -> Published:
+@post("/gateway/publish", status_code=200, tags=["gateway"])
+async def publish_gateway(admin: Admin) -> Published:
     """Have every node run kong.yml with the partners and keys of now; tell by node.
 
     It happens by itself within a second of a change; this waits until it has.
     """
-    return admin.publish()
+    return await admin.await_publish()
 
 
 GATEWAY: Sequence[HTTPRouteHandler] = (show_gateway, publish_gateway)

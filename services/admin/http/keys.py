@@ -9,10 +9,10 @@ from litestar import Request, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from services.admin.after_change import ChangedKey, MadeKey, RotatedKey, publish_after
+from services.admin.after_change import ChangedKey, MadeKey, RotatedKey, await_published
 from services.admin.api_keys import SHOWN_LENGTH
 from services.admin.audit import Actor
-from services.admin.changes import Admin
+from services.admin.changes import Admin, Change
 from services.admin.key_changes import (
     OVERLAP,
     OVERLAP_MOST,
@@ -21,7 +21,7 @@ from services.admin.key_changes import (
     rotate_key,
     set_expiry,
 )
-from services.admin.keys import Key, KeyFilter, KeyState, find_key, list_keys
+from services.admin.keys import Key, KeyFilter, KeyState, NewKey, find_key, list_keys
 from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.refusals import InvalidError
 from services.admin.tokens import Token
@@ -74,12 +74,15 @@ def list_all_keys(
         return list_keys(connection, wanted, page)
 
 
-@post(KEYS_OF_PARTNER, sync_to_thread=True, tags=["keys"])
-def make_key(admin: Admin, request: OperatorRequest, name: str, data: WantedKey) -> MadeKey:
+@post(KEYS_OF_PARTNER, tags=["keys"])
+async def make_key(admin: Admin, request: OperatorRequest, name: str, data: WantedKey) -> MadeKey:
     """Make a key for a partner; its plain text is shown this once."""
-    with admin.changing(request.user) as change:
-        made = create_key(change, name, data.environment, data.expires_at)
-    return MadeKey(made.key, made.secret, publish_after(admin).nodes)
+
+    def work(change: Change) -> NewKey:
+        return create_key(change, name, data.environment, data.expires_at)
+
+    made = await admin.change(request.user, work)
+    return MadeKey(made.key, made.secret, (await await_published(admin)).nodes)
 
 
 @get(ONE, sync_to_thread=True, tags=["keys"])
@@ -89,34 +92,40 @@ def get_key(admin: Admin, key: str) -> Key:
         return find_key(connection, _name(key))
 
 
-@post(f"{ONE}/rotate", sync_to_thread=True, tags=["keys"])
-def rotate_one_key(
+@post(f"{ONE}/rotate", tags=["keys"])
+async def rotate_one_key(
     admin: Admin, request: OperatorRequest, key: str, data: WantedRotation | None = None
 ) -> RotatedKey:
     """Make a key in the place of another, which goes on working for the overlap (24 h)."""
     wanted = data or WantedRotation()
     overlap = timedelta(seconds=wanted.overlap_seconds)
-    with admin.changing(request.user) as change:
-        made, replaced = rotate_key(
-            change, _name(key), overlap=overlap, expires_at=wanted.expires_at
-        )
-    return RotatedKey(made.key, made.secret, publish_after(admin).nodes, replaced=replaced)
+
+    def work(change: Change) -> tuple[NewKey, Key]:
+        return rotate_key(change, _name(key), overlap=overlap, expires_at=wanted.expires_at)
+
+    made, replaced = await admin.change(request.user, work)
+    nodes = (await await_published(admin)).nodes
+    return RotatedKey(made.key, made.secret, nodes, replaced=replaced)
 
 
-@patch(ONE, sync_to_thread=True, tags=["keys"])
-def patch_key(admin: Admin, request: OperatorRequest, key: str, data: WantedExpiry) -> ChangedKey:
+@patch(ONE, tags=["keys"])
+async def patch_key(
+    admin: Admin, request: OperatorRequest, key: str, data: WantedExpiry
+) -> ChangedKey:
     """Have a key work until a time to come, or without end."""
-    with admin.changing(request.user) as change:
-        changed = set_expiry(change, _name(key), data.expires_at)
-    return ChangedKey(changed, publish_after(admin).nodes)
+
+    def work(change: Change) -> Key:
+        return set_expiry(change, _name(key), data.expires_at)
+
+    changed = await admin.change(request.user, work)
+    return ChangedKey(changed, (await await_published(admin)).nodes)
 
 
-@post(f"{ONE}/revoke", status_code=200, sync_to_thread=True, tags=["keys"])
-def revoke_one_key(admin: Admin, request: OperatorRequest, key: str) -> ChangedKey:
+@post(f"{ONE}/revoke", status_code=200, tags=["keys"])
+async def revoke_one_key(admin: Admin, request: OperatorRequest, key: str) -> ChangedKey:
     """End a key for good."""
-    with admin.changing(request.user) as change:
-        revoked = revoke_key(change, _name(key))
-    return ChangedKey(revoked, publish_after(admin).nodes)
+    revoked = await admin.change(request.user, lambda change: revoke_key(change, _name(key)))
+    return ChangedKey(revoked, (await await_published(admin)).nodes)
 
 
 def _name(key: str) -> str:

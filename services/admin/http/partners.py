@@ -1,5 +1,6 @@
 """Partners over HTTP; a change of what the gateway runs answers with what its nodes run then."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -8,9 +9,9 @@ from litestar import Request, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from services.admin.after_change import ChangedPartner, publish_after
+from services.admin.after_change import ChangedPartner, await_published
 from services.admin.audit import Actor
-from services.admin.changes import Admin
+from services.admin.changes import Admin, Change
 from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.partner_changes import (
     REASON_LIMIT,
@@ -97,46 +98,56 @@ def get_partner(admin: Admin, name: str) -> Partner:
         return read_partner(connection, name)
 
 
-@patch(ONE, sync_to_thread=True, tags=["partners"])
-def patch_partner(
+@patch(ONE, tags=["partners"])
+async def patch_partner(
     admin: Admin, request: OperatorRequest, name: str, data: PartnerChange
 ) -> ChangedPartner:
     """Give a partner another tier or contact."""
     if data.tier is None and data.contact is None:
         msg = "send `tier`, `contact` or both"
         raise InvalidError(msg)
-    tiers = () if data.tier is None else admin.tiers()
-    with admin.changing(request.user) as change:
-        partner = change_partner(change, name, tier=data.tier, contact=data.contact, tiers=tiers)
-    return ChangedPartner(partner, None if data.tier is None else publish_after(admin).nodes)
+    tiers = () if data.tier is None else await asyncio.to_thread(admin.tiers)
+
+    def work(change: Change) -> Partner:
+        return change_partner(change, name, tier=data.tier, contact=data.contact, tiers=tiers)
+
+    partner = await admin.change(request.user, work)
+    return ChangedPartner(
+        partner, None if data.tier is None else (await await_published(admin)).nodes
+    )
 
 
-@post(f"{ONE}/suspend", status_code=200, sync_to_thread=True, tags=["partners"])
-def suspend_one_partner(
+@post(f"{ONE}/suspend", status_code=200, tags=["partners"])
+async def suspend_one_partner(
     admin: Admin, request: OperatorRequest, name: str, data: Suspension
 ) -> ChangedPartner:
     """Have every request of a partner refused with 403 PARTNER_SUSPENDED."""
-    with admin.changing(request.user) as change:
-        partner = suspend_partner(change, name, data.reason)
-    return ChangedPartner(partner, publish_after(admin).nodes)
+
+    def work(change: Change) -> Partner:
+        return suspend_partner(change, name, data.reason)
+
+    partner = await admin.change(request.user, work)
+    return ChangedPartner(partner, (await await_published(admin)).nodes)
 
 
-@post(f"{ONE}/resume", status_code=200, sync_to_thread=True, tags=["partners"])
-def resume_one_partner(
+@post(f"{ONE}/resume", status_code=200, tags=["partners"])
+async def resume_one_partner(
     admin: Admin, request: OperatorRequest, name: str, data: Resumption | None = None
 ) -> ChangedPartner:
     """Let a suspended partner call again, with the keys that it had."""
-    with admin.changing(request.user) as change:
-        partner = resume_partner(change, name, data.reason if data else None)
-    return ChangedPartner(partner, publish_after(admin).nodes)
+
+    def work(change: Change) -> Partner:
+        return resume_partner(change, name, data.reason if data else None)
+
+    partner = await admin.change(request.user, work)
+    return ChangedPartner(partner, (await await_published(admin)).nodes)
 
 
-@delete(ONE, status_code=200, sync_to_thread=True, tags=["partners"])
-def remove_partner(admin: Admin, request: OperatorRequest, name: str) -> ChangedPartner:
+@delete(ONE, status_code=200, tags=["partners"])
+async def remove_partner(admin: Admin, request: OperatorRequest, name: str) -> ChangedPartner:
     """Delete a partner with its keys, endpoints and deliveries in both environments."""
-    with admin.changing(request.user) as change:
-        partner = delete_partner(change, name)
-    return ChangedPartner(partner, publish_after(admin).nodes)
+    partner = await admin.change(request.user, lambda change: delete_partner(change, name))
+    return ChangedPartner(partner, (await await_published(admin)).nodes)
 
 
 PARTNERS: Sequence[HTTPRouteHandler] = (

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from litestar import Litestar
 from litestar.types import ASGIApp
+from psycopg.sql import SQL, Identifier
 
 from services.kernel.availability import Availability
-from services.kernel.database import Pool, make_pool
+from services.kernel.database import DatabaseCheck, Pool, make_pool
 from services.kernel.database_calls import Calls
 from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
@@ -30,6 +31,8 @@ from services.webhooks.waking import Waker
 
 POOL_SIZE = 8
 POOL_CLOSES_WITHIN = 1.0  # seconds
+# Of an environment's role: with the address of another environment the service is not ready.
+CAN_READ_PARTNERS = "SELECT FROM {} LIMIT 0"
 WAKE_MOST = 4  # workers for one endpoint; it has no more in flight
 
 
@@ -74,7 +77,14 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
         size=POOL_SIZE,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
-    calls = Calls(pool, availability=_availability("database"))
+    database = _availability("database")
+    calls = Calls(pool, availability=database)
+    database_check = DatabaseCheck(
+        settings.database_url,
+        name="webhooks-api",
+        availability=database,
+        statement=SQL(CAN_READ_PARTNERS).format(Identifier(environment, "partners")),
+    )
     waking = WakingThread(Wakeups(make_broker(settings.queue_url, environment)))
     stores = Stores(
         Store(calls, environment, box, endpoint_limit=settings.endpoint_limit),
@@ -94,8 +104,8 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
         note_key=key_uses.note,
         policy=policy,
         wake=waking.wake,
-        dependencies=_dependencies(stores, waking),
-        lifespan=_running(pool, waking, key_uses),
+        dependencies=_dependencies(database_check, waking),
+        lifespan=_running(pool, database_check, waking, key_uses),
     )
 
 
@@ -103,15 +113,17 @@ def _availability(name: str) -> Availability:
     return Availability(name, clock=time.monotonic)
 
 
-def _dependencies(stores: Stores, waking: WakingThread) -> Mapping[str, Dependency]:
+def _dependencies(database_check: DatabaseCheck, waking: WakingThread) -> Mapping[str, Dependency]:
     """Return what /health/ready looks at; without Valkey, the scheduler does what it can."""
     return {
-        "postgresql": Dependency(stores.webhooks.ping, essential=True),
+        "postgresql": Dependency(database_check.check, essential=True),
         "valkey": Dependency(waking.ping, essential=False),
     }
 
 
-def _running(pool: Pool, waking: WakingThread, key_uses: KeyUses) -> Lifespan:
+def _running(
+    pool: Pool, database_check: DatabaseCheck, waking: WakingThread, key_uses: KeyUses
+) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
         await pool.open(wait=False)
@@ -120,6 +132,7 @@ def _running(pool: Pool, waking: WakingThread, key_uses: KeyUses) -> Lifespan:
                 yield
         finally:
             waking.close()
+            await database_check.close()
             await pool.close(timeout=POOL_CLOSES_WITHIN)
 
     return lifespan

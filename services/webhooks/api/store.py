@@ -79,10 +79,6 @@ class Store:
         self._rotate = for_environment(ROTATE, environment)
         self._end_overlap = for_environment(END_OVERLAP, environment)
 
-    async def ping(self) -> None:
-        """Raise DatabaseAwayError unless PostgreSQL answers."""
-        await self._read_partner("")
-
     async def find_partner(self, name: str) -> UUID:
         """Return the id of an active partner; as all of these, it may raise DatabaseAwayError.
 
