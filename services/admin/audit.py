@@ -23,6 +23,7 @@ class Actor(msgspec.Struct, frozen=True):
 
     name: str
     request_id: str | None = None
+    token_id: UUID | None = None  # of the token that was sent; None: a command
 
     def __post_init__(self) -> None:
         """Check the name: an entry is one line."""

@@ -3,12 +3,14 @@
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import LiteralString
 from uuid import UUID
 
 import msgspec
-from psycopg import Connection, errors
+from psycopg import Connection, errors, sql
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.changes import Change
@@ -34,74 +36,108 @@ class Token(msgspec.Struct, frozen=True):
     name: str
     role: Role
     created_at: datetime
+    made_by: str | None  # the token that made it, with which it ends; None: made by a command
 
 
-INSERT_ONE = """
-INSERT INTO control.tokens (name, role, fingerprint)
-VALUES (%(name)s, %(role)s, %(fingerprint)s)
-RETURNING id, name, role, created_at
+COLUMNS: LiteralString = """
+tokens.id, tokens.name, tokens.role, tokens.created_at,
+(SELECT makers.name FROM control.tokens AS makers WHERE makers.id = tokens.made_by) AS made_by
+"""
+
+# One at a time makes or revokes tokens: none is made with a token that is just being revoked.
+TAKE_TURNS = "LOCK TABLE control.tokens IN SHARE ROW EXCLUSIVE MODE"
+
+FIND_MAKER = "SELECT FROM control.tokens WHERE id = %(made_by)s AND revoked_at IS NULL"
+
+INSERT_ONE: LiteralString = """
+INSERT INTO control.tokens (name, role, fingerprint, made_by)
+VALUES (%(name)s, %(role)s, %(fingerprint)s, %(made_by)s)
+RETURNING {columns}
 """
 
 
 def create_token(change: Change, name: str, role: Role) -> tuple[Token, str]:
-    """Make a token; return it and its plain text, which is seen this once. Raises RefusedError."""
+    """Make a token; return it and its plain text, which is seen this once. Raises RefusedError.
+
+    One that is made with another token ends with it.
+    """
     if not NAME_FORM.fullmatch(name):
         # Looked at here: PostgreSQL's log has the whole row of a check that fails, and people do
         # paste a secret into the wrong field.
         msg = "name: 2 to 40 characters, lower-case letters, digits and hyphens, first a letter"
         raise InvalidError(msg)
     secret = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
-    values = {"name": name, "role": role, "fingerprint": fingerprint(secret)}
-    cursor = change.connection.cursor(row_factory=class_row(Token))
+    made_by = change.actor.token_id
+    values = {"name": name, "role": role, "fingerprint": fingerprint(secret), "made_by": made_by}
+    change.connection.execute(TAKE_TURNS)
+    if made_by and change.connection.execute(FIND_MAKER, values).fetchone() is None:
+        msg = "the token that makes this one was revoked meanwhile"
+        raise ConflictError(msg)
     try:
-        token = cursor.execute(INSERT_ONE, values).fetchone()
+        (token,) = _tokens(change.connection, INSERT_ONE, values)
     except errors.UniqueViolation as exc:
         msg = f"there is a token {name} already: revoke it first, or choose another name"
         raise ConflictError(msg) from exc
-    assert token is not None  # noqa: S101 -- RETURNING of one inserted row
     change.record("token.created", f"token:{name}", after={"role": role})
     return token, secret
 
 
-SELECT_ALL = """
-SELECT id, name, role, created_at FROM control.tokens WHERE revoked_at IS NULL ORDER BY name
+SELECT_ALL: LiteralString = """
+SELECT {columns} FROM control.tokens WHERE revoked_at IS NULL ORDER BY name
 """
 
 
 def list_tokens(connection: Connection[TupleRow]) -> list[Token]:
     """Return the tokens that work; people make a handful."""
-    return connection.cursor(row_factory=class_row(Token)).execute(SELECT_ALL).fetchall()
+    return _tokens(connection, SELECT_ALL, {})
 
 
-REVOKE_ONE = """
-UPDATE control.tokens SET revoked_at = now() WHERE name = %(name)s AND revoked_at IS NULL
-RETURNING id, name, role, created_at
+REVOKE: LiteralString = """
+WITH RECURSIVE ending AS (
+    SELECT id FROM control.tokens WHERE name = %(name)s AND revoked_at IS NULL
+    UNION SELECT tokens.id FROM control.tokens JOIN ending ON tokens.made_by = ending.id
+)
+UPDATE control.tokens SET revoked_at = now()
+FROM ending WHERE tokens.id = ending.id AND revoked_at IS NULL
+RETURNING {columns}
 """
 
 
-def revoke_token(change: Change, name: str) -> Token:
-    """Make a token invalid from now on. Raises NotFoundError."""
-    cursor = change.connection.cursor(row_factory=class_row(Token))
-    token = cursor.execute(REVOKE_ONE, {"name": name}).fetchone()
-    if token is None:
+def revoke_token(change: Change, name: str) -> tuple[Token, list[Token]]:
+    """Make a token invalid from now on, and those that it made: whoever had it may have them.
+
+    Returns it and them. Raises NotFoundError.
+    """
+    change.connection.execute(TAKE_TURNS)
+    revoked = _tokens(change.connection, REVOKE, {"name": name})
+    if not revoked:
         msg = f"there is no token {name}: `partnerapi tokens list` shows them"
         raise NotFoundError(msg)
-    change.record("token.revoked", f"token:{name}", before={"role": token.role})
-    return token
+    for token in revoked:
+        before = {"role": token.role, "made_by": token.made_by}
+        change.record("token.revoked", f"token:{token.name}", before=before)
+    (named,) = [token for token in revoked if token.name == name]
+    return named, [token for token in revoked if token is not named]
 
 
-FIND_ONE = """
-SELECT id, name, role, created_at FROM control.tokens
-WHERE fingerprint = %(fingerprint)s AND revoked_at IS NULL
+FIND_ONE: LiteralString = """
+SELECT {columns} FROM control.tokens WHERE fingerprint = %(fingerprint)s AND revoked_at IS NULL
 """
 
 
 def find_token(connection: Connection[TupleRow], secret: str) -> Token | None:
     """Return the token of this plain text, if it works."""
-    cursor = connection.cursor(row_factory=class_row(Token))
-    return cursor.execute(FIND_ONE, {"fingerprint": fingerprint(secret)}).fetchone()
+    found = _tokens(connection, FIND_ONE, {"fingerprint": fingerprint(secret)})
+    return found[0] if found else None
 
 
 def fingerprint(secret: str) -> str:
     """Return what a token is looked up by: its SHA-256 in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _tokens(
+    connection: Connection[TupleRow], statement: LiteralString, values: Mapping[str, object]
+) -> list[Token]:
+    composed = sql.SQL(statement).format(columns=sql.SQL(COLUMNS))
+    return connection.cursor(row_factory=class_row(Token)).execute(composed, values).fetchall()

@@ -42,9 +42,8 @@ def list_all(find_environment: FindEnvironment, *, as_json: bool) -> None:
     if as_json:
         show_json({"items": found, "next_cursor": None})
     else:
-        show_table(
-            ["NAME", "ROLE", "CREATED"], [(each.name, each.role, each.created_at) for each in found]
-        )
+        rows = [(each.name, each.role, each.created_at, each.made_by) for each in found]
+        show_table(["NAME", "ROLE", "CREATED", "MADE BY"], rows)
 
 
 @tokens.command("revoke")
@@ -52,8 +51,10 @@ def list_all(find_environment: FindEnvironment, *, as_json: bool) -> None:
 @yes_option
 @click.pass_obj
 def revoke(find_environment: FindEnvironment, name: str, *, yes: bool) -> None:
-    """Make the token called NAME invalid, from its next request on."""
-    confirm(f"Revoke the token {name}?", yes=yes)
+    """Make the token called NAME invalid, and those that it made, from their next request on."""
+    confirm(f"Revoke the token {name}, and those that it made?", yes=yes)
     with admin(find_environment) as opened, opened.changing(this_actor()) as change:
-        revoked = revoke_token(change, name)
-    click.echo(f"revoked {revoked.name} ({revoked.role})")
+        named, made = revoke_token(change, name)
+    click.echo(f"revoked {named.name} ({named.role})")
+    for each in made:
+        click.echo(f"revoked {each.name} ({each.role}), made by {each.made_by}")

@@ -49,7 +49,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         method = cast("HTTPScope", connection.scope)["method"]
         if token.role != Role.OPERATOR and method not in LOOKS:
             raise PartnerError(ErrorCode.FORBIDDEN, MAY_NOT)
-        actor = Actor(f"token:{token.name}", current_request_id(connection.scope))
+        actor = Actor(f"token:{token.name}", current_request_id(connection.scope), token.id)
         return AuthenticationResult(user=actor, auth=token)
 
 

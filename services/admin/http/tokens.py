@@ -39,14 +39,14 @@ def list_all_tokens(admin: Admin) -> Listing[Token]:
 
 @post("/tokens", sync_to_thread=True, tags=["tokens"])
 def make_token(admin: Admin, request: OperatorRequest, data: NewToken) -> MadeToken:
-    """Make a token; its plain text is shown this once."""
+    """Make a token; its plain text is shown this once. It ends with the one that makes it."""
     with admin.changing(request.user) as change:
         return MadeToken(*create_token(change, data.name, data.role))
 
 
 @delete("/tokens/{name:str}", sync_to_thread=True, tags=["tokens"])
 def end_token(admin: Admin, request: OperatorRequest, name: str) -> None:
-    """Make a token invalid, from its next request on."""
+    """Make a token invalid, and those that it made, from their next request on."""
     with admin.changing(request.user) as change:
         revoke_token(change, name)
 

@@ -1,21 +1,29 @@
 """Tokens, roles and the audit log, over HTTP and on the command line."""
 
+import contextlib
 import os
 import pwd
 import re
 from collections.abc import Generator
 from pathlib import Path
+from threading import Thread
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+from yoyo import get_backend, read_migrations  # pyright: ignore[reportUnknownVariableType]
 
-from services.admin.audit import Actor
-from services.admin.tokens import Role
+from services.admin.audit import Actor, record
+from services.admin.changes import Change
+from services.admin.refusals import ConflictError
+from services.admin.tokens import TAKE_TURNS, Role, create_token, list_tokens, revoke_token
+from services.kernel.encryption import SecretBox, make_master_key
 from services.kernel.external_text import ExternalTextError
+from services.kernel.schema.migrate import MIGRATIONS, migrate
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -196,3 +204,101 @@ def test_over_http_the_actor_is_the_token_whatever_headers_say(admin: AdminProce
     entry = client.get("/audit", params={"target": "token:eye"}).json()["items"][0]
     assert entry["actor"] == "token:ops-bot"
     assert "mallory" not in str(entry)
+
+
+def test_a_token_ends_with_the_one_that_made_it(admin: AdminProcess, run: CommandLine) -> None:
+    operator = admin.client()
+    child = admin.client(made(operator, "child", "operator"))
+    grandchild = admin.client(made(child, "grandchild", "viewer"))
+    run("tokens create bot --role viewer")
+    listed = {each["name"]: each["made_by"] for each in operator.get("/tokens").json()["items"]}
+    assert listed == {"tester": None, "child": "tester", "grandchild": "child", "bot": None}
+    revoked = run("tokens revoke child --yes")
+    assert revoked.stdout.splitlines() == [
+        "revoked child (operator)",
+        "revoked grandchild (viewer), made by child",
+    ]
+    for client in (child, grandchild):
+        assert client.get("/tokens").status_code == 401
+    left = {each["name"] for each in operator.get("/tokens").json()["items"]}
+    assert left == {"tester", "bot"}
+    entries = operator.get("/audit?action=token.revoked").json()["items"]
+    assert {(each["target"], each["before"]["made_by"]) for each in entries} == {
+        ("token:child", "tester"),
+        ("token:grandchild", "child"),
+    }
+
+
+def made(client: httpx.Client, name: str, role: str) -> str:
+    answer = client.post("/tokens", json={"name": name, "role": role})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["secret"]
+
+
+@contextlib.contextmanager
+def changing(database: Database, actor: Actor) -> Generator[Change]:
+    with (
+        psycopg.connect(database.url("admin"), autocommit=True) as connection,
+        connection.transaction(),
+    ):
+        yield Change(connection, actor, SecretBox(make_master_key()))
+
+
+@pytest.mark.parametrize("first", ["the revocation", "the child"])
+def test_no_token_is_left_by_one_that_is_just_being_revoked(database: Database, first: str) -> None:
+    with changing(database, Actor("cli:tests")) as change:
+        maker, _ = create_token(change, "maker", Role.OPERATOR)
+
+    def revoke() -> None:
+        with changing(database, Actor("cli:tests")) as change:
+            revoke_token(change, "maker")
+
+    def make() -> None:
+        with (
+            contextlib.suppress(ConflictError),
+            changing(database, Actor("token:maker", None, maker.id)) as change,
+        ):
+            create_token(change, "child", Role.OPERATOR)
+
+    in_turn = (revoke, make) if first == "the revocation" else (make, revoke)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    threads: list[Thread] = []
+    with psycopg.connect(database.owner_url, autocommit=True) as looking:
+
+        def all_wait() -> bool:
+            return looking.execute(waiting).fetchall() == [(len(threads),)]
+
+        with changing(database, Actor("cli:tests")) as holding:
+            holding.connection.execute(TAKE_TURNS)  # both have begun before either ends
+            for each in in_turn:
+                threads.append(Thread(target=each))
+                threads[-1].start()
+                wait_for(all_wait, "it waits for its turn")
+        for thread in threads:
+            thread.join(10)
+        assert list_tokens(looking) == []
+
+
+def test_the_audit_log_says_who_made_the_tokens_that_are_there_already(
+    database: Database, run: CommandLine
+) -> None:
+    run("tokens create maker --role operator")
+    backend = get_backend(database.owner_url.replace("postgresql:", "postgresql+psycopg:", 1))
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        this = [each for each in read_migrations(str(MIGRATIONS)) if each.id.startswith("0010.")]
+        backend.rollback_migrations(this)
+        backend.connection.close()
+        for name, actor in (("child", "token:maker"), ("bot", "cli:maker")):
+            with owner.transaction():
+                owner.execute(
+                    "INSERT INTO control.tokens (name, role, fingerprint)"
+                    " VALUES (%(name)s, 'viewer', %(name)s)",
+                    {"name": name},
+                )
+                record(owner, Actor(actor), "token.created", f"token:{name}")
+        assert migrate(database.owner_url) == 1
+        assert {each.name: each.made_by for each in list_tokens(owner)} == {
+            "maker": None,
+            "child": "maker",
+            "bot": None,
+        }
