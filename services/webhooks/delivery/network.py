@@ -149,8 +149,12 @@ class GuardedStream(httpcore.NetworkStream):
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- httpcore's signature
         """Answer what httpcore asks: whether an idle connection has something to read."""
         if info == "is_readable":
-            return self._socket.fileno() < 0 or bool(self._poll.poll(0))
+            return self._socket.fileno() < 0 or self._decrypted() or bool(self._poll.poll(0))
         return None
+
+    def _decrypted(self) -> bool:
+        """Say whether TLS holds bytes that the socket no longer shows."""
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
 
     def _send_unsent(self) -> None:
         unsent, self._unsent = memoryview(self._unsent), b""
