@@ -15,12 +15,14 @@ from services.admin.changes import Admin
 from services.admin.gateway.reconciler import Reconciler
 from services.admin.http.app import make_admin_app
 from services.admin.metrics import AdminMetrics
+from services.admin.reseal import queries_in_use
 from services.admin.settings import ServiceSettings
 from services.kernel.availability import Availability
 from services.kernel.database import ThreadPool, make_thread_pool
 from services.kernel.encryption import MasterKeyError, SecretBox
 from services.kernel.logs import configure_logs
 from services.kernel.settings import SettingsError, load_settings
+from services.kernel.stored_secrets import StoredSecrets
 from services.kernel.web.assembly import Lifespan
 from services.kernel.web.health import Dependency
 from services.kernel.web.serving import PortTakenError, listen, serve
@@ -60,12 +62,13 @@ def build(settings: ServiceSettings) -> ASGIApp:
     name = f"{socket.gethostname()}, process {os.getpid()}"
     reconciler = Reconciler(settings, box, name=name, clock=time.monotonic)
     metrics = AdminMetrics(admin, is_leader=lambda: reconciler.is_leader, clock=time.monotonic)
+    secrets = StoredSecrets(settings.admin_database_url, box, queries_in_use())
     return make_admin_app(
         admin,
         availability=Availability("database", clock=time.monotonic),
         dependencies={"postgresql": Dependency(lambda: _ping(admin), essential=True)},
-        lifespan=_running(pool, reconciler),
-        collectors=[metrics],
+        lifespan=_running(pool, reconciler, secrets),
+        collectors=[metrics, secrets],
     )
 
 
@@ -77,9 +80,10 @@ async def _ping(admin: Admin) -> None:
     await asyncio.to_thread(ask)
 
 
-def _running(pool: ThreadPool, reconciler: Reconciler) -> Lifespan:
+def _running(pool: ThreadPool, reconciler: Reconciler, secrets: StoredSecrets) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
+        secrets.start()
         pool.open(wait=False)
         reconciler.start()
         try:
