@@ -253,6 +253,11 @@ class Chain:
                 msg = f"{name} ended by itself with {part.process.returncode}: {said}"
                 raise AssertionError(msg)
 
+    def count_in_log(self, name: str, words: bytes) -> int:
+        """Return how many lines of a program's log, over all its lives, hold these words."""
+        log = (self._folder / f"{name}.log").read_bytes()
+        return sum(words in line for line in log.splitlines())
+
     def owner(self) -> psycopg.Connection[Any]:
         """Return a connection that may do anything, in autocommit."""
         return psycopg.connect(self.postgres.url(), autocommit=True)
