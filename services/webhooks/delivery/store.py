@@ -72,7 +72,7 @@ class Store:
         """Give a connection in pipeline mode, to be thrown away when something fails.
 
         psycopg takes a statement for prepared that it sent behind one that failed, and the server
-        has never prepared it: whoever used the connection next would fail for ever.
+        has never prepared it: whoever used the connection next would fail.
         """
         with self._pool.connection() as connection:
             try:
