@@ -16,12 +16,14 @@ from services.admin.changes import Admin
 from services.admin.gateway.reconciler import Reconciler
 from services.admin.http.app import make_admin_app
 from services.admin.metrics import AdminMetrics
+from services.admin.reseal import queries_in_use
 from services.admin.settings import ServiceSettings
 from services.kernel.availability import Availability
 from services.kernel.database import DatabaseCheck, ThreadPool, make_thread_pool
 from services.kernel.encryption import MasterKeyError, SecretBox
 from services.kernel.logs import configure_logs
 from services.kernel.settings import SettingsError, load_settings
+from services.kernel.stored_secrets import StoredSecrets
 from services.kernel.web.assembly import Lifespan
 from services.kernel.web.health import Dependency
 from services.kernel.web.serving import PortTakenError, listen, serve
@@ -68,18 +70,25 @@ def build(settings: ServiceSettings) -> ASGIApp:
     database_check = DatabaseCheck(
         settings.admin_database_url, name="admin", availability=availability
     )
+    secrets = StoredSecrets(settings.admin_database_url, box, queries_in_use())
     return make_admin_app(
         admin,
         availability=availability,
         dependencies={"postgresql": Dependency(database_check.check, essential=True)},
-        lifespan=_running(pool, database_check, reconciler),
-        collectors=[metrics],
+        lifespan=_running(pool, database_check, reconciler, secrets),
+        collectors=[metrics, secrets],
     )
 
 
-def _running(pool: ThreadPool, database_check: DatabaseCheck, reconciler: Reconciler) -> Lifespan:
+def _running(
+    pool: ThreadPool,
+    database_check: DatabaseCheck,
+    reconciler: Reconciler,
+    secrets: StoredSecrets,
+) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
+        secrets.start()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
         asyncio.get_running_loop().set_default_executor(threads)
         pool.open(wait=False)

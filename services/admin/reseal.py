@@ -168,6 +168,16 @@ def count(connection: Connection[TupleRow], place: Place) -> int:
     return 0 if found is None else int(found[0])
 
 
+SELECT_IN_USE: LiteralString = """
+SELECT {column} FROM {table} AS stored WHERE {column} IS NOT NULL AND ({in_use})
+"""
+
+
+def queries_in_use() -> list[sql.Composed]:
+    """Return a query for each place, of the secrets in it that somebody will open again."""
+    return [_for(SELECT_IN_USE, place) for place in PLACES]
+
+
 SELECT_BATCH: LiteralString = """
 SELECT stored.id, partners.name AS partner, {column} AS sealed, ({in_use}) AS in_use
 FROM (

@@ -16,8 +16,8 @@ class AdminSettings(msgspec.Struct, kw_only=True):
     """What both faces are told; each field is a variable of its name in capitals."""
 
     admin_database_url: PostgresUrl  # PostgreSQL as the role admin, on the primary. Secret.
-    # Fernet keys, comma separated, newest first: API keys and secrets of endpoints are sealed with
-    # them; `partnerapi secrets new-master-key` makes one. Secret.
+    # Fernet keys, comma separated: the first encrypts API keys and secrets of endpoints, all
+    # decrypt; `partnerapi secrets new-master-key` makes one. Secret.
     master_keys: NonEmpty
     # The Admin API of each node, comma separated, such as http://kong-1:8001; empty: nothing is
     # published.

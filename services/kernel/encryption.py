@@ -8,10 +8,10 @@ class MasterKeyError(Exception):
 
 
 class SecretBox:
-    """Seals and opens secrets with the master keys, newest first."""
+    """Encrypts secrets with the first of the master keys, and decrypts them with any."""
 
     def __init__(self, master_keys: str) -> None:
-        """Take the keys as MASTER_KEYS has them: Fernet keys, comma separated, newest first."""
+        """Take the keys as MASTER_KEYS has them: Fernet keys, comma separated."""
         try:
             fernets = [Fernet(key.strip()) for key in master_keys.split(",")]
         except ValueError as exc:

@@ -19,13 +19,14 @@ from uuid import UUID
 
 import dramatiq
 import structlog
+from dramatiq.brokers.redis import RedisBroker
 
-from services.kernel.database import make_thread_pool
+from services.kernel.database import ThreadPool, make_thread_pool
 from services.kernel.encryption import MasterKeyError, SecretBox
 from services.kernel.logs import configure_logs
 from services.kernel.settings import SettingsError
 from services.webhooks.delivery.claims import Claims
-from services.webhooks.delivery.leases import RENEW_EVERY, Leases
+from services.webhooks.delivery.leases import RENEW_EVERY, RENEW_WITHIN_MS, Leases
 from services.webhooks.delivery.records import Records
 from services.webhooks.delivery.schedule import RetrySchedule
 from services.webhooks.delivery.sender import Sender
@@ -47,6 +48,7 @@ from services.webhooks.settings import (
     WorkerSettings,
     load,
 )
+from services.webhooks.stored_secrets import endpoint_secrets
 from services.webhooks.targets import TargetPolicy
 from services.webhooks.waking import Waker
 
@@ -147,6 +149,7 @@ def _start_relay(environ: Environ, background: Background) -> None:
         settings.environment,
         _wakeups(settings),
         poll_seconds=settings.relay_poll_seconds,
+        on_fault=background.metrics.faults.count,
         after_round=background.metrics.watch_relay(settings.relay_poll_seconds),
     )
     background.run("relay", relay.run)
@@ -160,10 +163,8 @@ def _start_scheduler(environ: Environ, background: Background) -> None:
         settings.environment,
         wakeups,
         poll_seconds=settings.scheduler_poll_seconds,
-        schedule=RetrySchedule.of(settings.retry_delays_seconds),
-        chance=random.random,
         after_round=metrics.watch_scheduler(settings.scheduler_poll_seconds, wakeups),
-        on_lapsed=metrics.lapse_counter(),
+        on_fault=metrics.faults.count,
     )
     mailer = Mailer(
         settings.database_url,
@@ -174,6 +175,7 @@ def _start_scheduler(environ: Environ, background: Background) -> None:
         poll_seconds=settings.scheduler_poll_seconds,
         after_round=metrics.loops.add("mailer", pause=settings.scheduler_poll_seconds).done,
         on_try=metrics.mails.count,
+        on_fault=metrics.faults.count,
     )
     background.run("scheduler", scheduler.run)
     background.run("mailer", mailer.run)
@@ -200,6 +202,10 @@ def _start_lane(
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
     metrics = background.metrics
+    box = SecretBox(settings.master_keys)
+    metrics.watch_secrets(
+        lambda: endpoint_secrets(settings.database_url, settings.environment, box)
+    )
     broker = make_broker(settings.queue_url, settings.environment, middleware=[metrics.messages])
     dramatiq.set_broker(broker)
     waker = Waker(Wakeups(broker))
@@ -208,7 +214,8 @@ def _start_lane(
     def wake(endpoint_id: UUID) -> None:
         waker.wake(endpoint_id, lane)
 
-    leases = Leases(pool, settings.environment)
+    leases_pool = _leases_pool(settings, lane)
+    leases = Leases(leases_pool, settings.environment)
     worker = DeliveryWorker(
         Store(
             pool,
@@ -220,7 +227,7 @@ def _start_lane(
             ),
             chance=random.random,
         ),
-        SecretBox(settings.master_keys),
+        box,
         leases=leases,
         make_sender=lambda: Sender(
             policy, connect_seconds=settings.connect_seconds, call_seconds=settings.call_seconds
@@ -228,23 +235,12 @@ def _start_lane(
         wake=wake,
         stopping=background.stop,
         on_attempt=metrics.attempt_counter(),
-    )
-    dramatiq.Actor(
-        worker.send_due,
-        broker=broker,
-        actor_name=ACTOR,
-        queue_name=lane,
-        priority=0,
-        options={"max_retries": 0},
+        on_fault=metrics.faults.count,
     )
     pool.open(wait=False)
-    consumers = dramatiq.Worker(
-        broker, queues={lane}, worker_timeout=IDLE_POLL_MS, worker_threads=threads
-    )
-    consumers.queue_prefetch = PREFETCH * threads
-    consumers.start()
+    consumers = _start_consumers(broker, lane, threads, worker)
     loop = metrics.loops.add(name, pause=RENEW_EVERY.total_seconds())
-    drained = _start_renewing(leases, consumers, loop)
+    drained = _start_renewing(leases, leases_pool, consumers, loop)
 
     def end() -> None:
         consumers.stop(timeout=round(DRAIN * 1000))
@@ -255,7 +251,38 @@ def _start_lane(
     background.endings.append(end)
 
 
-def _start_renewing(leases: Leases, consumers: dramatiq.Worker, loop: Loop) -> threading.Event:
+def _start_consumers(
+    broker: RedisBroker, lane: Lane, threads: int, worker: DeliveryWorker
+) -> dramatiq.Worker:
+    dramatiq.Actor(
+        worker.send_due,
+        broker=broker,
+        actor_name=ACTOR,
+        queue_name=lane,
+        priority=0,
+        options={"max_retries": 0},
+    )
+    consumers = dramatiq.Worker(
+        broker, queues={lane}, worker_timeout=IDLE_POLL_MS, worker_threads=threads
+    )
+    consumers.queue_prefetch = PREFETCH * threads
+    consumers.start()
+    return consumers
+
+
+def _leases_pool(settings: WorkerSettings, lane: Lane) -> ThreadPool:
+    """Return a connection for renewals alone: they must not queue behind busy threads."""
+    return make_thread_pool(
+        settings.database_url,
+        name=f"webhooks {lane} leases",
+        size=1,
+        statement_timeout_ms=RENEW_WITHIN_MS,
+    )
+
+
+def _start_renewing(
+    leases: Leases, pool: ThreadPool, consumers: dramatiq.Worker, loop: Loop
+) -> threading.Event:
     """Renew leases in a thread; return what ends it.
 
     Until the last call has ended, not until SIGTERM: a lapsed lease has its delivery sent again.
@@ -265,11 +292,12 @@ def _start_renewing(leases: Leases, consumers: dramatiq.Worker, loop: Loop) -> t
         if all(thread.is_alive() for thread in consumers.workers):
             loop.done()
 
+    def renew() -> None:
+        with pool:
+            leases.run(drained, after_round=after_round)
+
     drained = threading.Event()
-    told = {"after_round": after_round}
-    threading.Thread(
-        target=leases.run, args=[drained], kwargs=told, name="leases", daemon=True
-    ).start()
+    threading.Thread(target=renew, name="leases", daemon=True).start()
     return drained
 
 

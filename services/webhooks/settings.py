@@ -46,8 +46,8 @@ class ApiSettings(WebhookSettings, kw_only=True):
     # What the gateway sends in X-Backend-Token (A7), the nodes' BACKEND_TOKEN; 32 characters or
     # more, random, the same everywhere. Secret.
     backend_token: BackendToken
-    # Fernet keys, comma separated, newest first: secrets of endpoints are sealed with them, the
-    # same everywhere; `partnerapi secrets new-master-key` makes one. Secret.
+    # Fernet keys, comma separated, the same everywhere: the first encrypts secrets of endpoints,
+    # all decrypt; `partnerapi secrets new-master-key` makes one. Secret.
     master_keys: str
     # The address to listen on; 0.0.0.0 in a container, whose network says who may call.
     host: str = "127.0.0.1"
@@ -76,10 +76,6 @@ class SchedulerSettings(BackgroundSettings, kw_only=True):
 
     # Between looks at retries that are due, wake-ups that got lost, and mails.
     scheduler_poll_seconds: Seconds = 0.5
-    # Between the 5 attempts of a series, comma separated, 1 to 4 delays, each longer than the one
-    # before, a day at most; 20 % more or less by chance. The scheduler and workers must have the
-    # same.
-    retry_delays_seconds: NumberList = "5,30,120,600"
     # The mail server: smtp://[user:password@]host:port, or smtps:// for TLS from the start. Secret
     # if it has a password.
     smtp_url: SmtpUrl
@@ -92,12 +88,11 @@ class SchedulerSettings(BackgroundSettings, kw_only=True):
 class WorkerSettings(BackgroundSettings, kw_only=True):
     """The delivery workers."""
 
-    # Fernet keys, comma separated, newest first: secrets of endpoints are sealed with them, the
-    # same everywhere; `partnerapi secrets new-master-key` makes one. Secret.
+    # Fernet keys, comma separated, the same everywhere: the first encrypts secrets of endpoints,
+    # all decrypt; `partnerapi secrets new-master-key` makes one. Secret.
     master_keys: str
     # Between the 5 attempts of a series, comma separated, 1 to 4 delays, each longer than the one
-    # before, a day at most; 20 % more or less by chance. The scheduler and workers must have the
-    # same.
+    # before, a day at most; 20 % more or less by chance. All workers must have the same.
     retry_delays_seconds: NumberList = "5,30,120,600"
     connect_seconds: Seconds = 5  # for a connection to an endpoint, TLS included
     call_seconds: Seconds = 15  # a whole call, from the name's lookup to the answer's last byte

@@ -189,6 +189,7 @@ class Chain:
         self.api_port = free_port()
         self._folder = folder
         self._given = settings
+        self._given_to_all: dict[str, str] = {}
         self._parts: dict[str, Part] = {POSTGRES: self.postgres, VALKEY: self.valkey}
 
     def start_servers(self) -> None:
@@ -199,9 +200,15 @@ class Chain:
         migrate(owner)
         for role in (WEBHOOKS_ROLE, STOCK_ROLE):
             set_role_password(owner, role, ROLE_PASSWORD)
-        settings = self._settings()
+        self._given_to_all = self._settings()
         for name in PROGRAMS:
-            self._parts[name] = Program(name, self._folder, settings)
+            self._parts[name] = Program(name, self._folder, self._given_to_all)
+
+    def add(self, name: str, *, like: str) -> None:
+        """Add a second process of a program, under a name of its own."""
+        folder = self._folder / name
+        folder.mkdir()
+        self._parts[name] = Program(like, folder, self._given_to_all)
 
     def start(self, names: Sequence[str] = PROGRAMS) -> None:
         """Start parts, all at once; return when all are ready. Servers come first."""
@@ -229,7 +236,7 @@ class Chain:
 
     def end(self, names: Sequence[str] = PARTS) -> None:
         """End parts, programs first, all of those at once."""
-        running = [self._parts[name] for name in names if name in self._parts]
+        running = [part for name, part in self._parts.items() if name in names or name not in PARTS]
         programs = [part for part in running if isinstance(part, Program)]
         for part in programs:
             if part.process is not None and part.process.poll() is None:
@@ -245,6 +252,11 @@ class Chain:
                 said = last_line(self._folder / f"{name}.log")
                 msg = f"{name} ended by itself with {part.process.returncode}: {said}"
                 raise AssertionError(msg)
+
+    def count_in_log(self, name: str, words: bytes) -> int:
+        """Return how many lines of a program's log, over all its lives, hold these words."""
+        log = (self._folder / f"{name}.log").read_bytes()
+        return sum(words in line for line in log.splitlines())
 
     def owner(self) -> psycopg.Connection[Any]:
         """Return a connection that may do anything, in autocommit."""

@@ -78,6 +78,7 @@ class Result:
     confirmed: Confirmed
     kills: Counter[str]
     struck: int
+    lapsed: int
     states: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
     longest: float = 0.0  # seconds from a commit to its receipt
@@ -166,13 +167,14 @@ def _result(
         stock = {product: (version, units) for product, version, units in _rows(owner, STOCK)}
         states, outcomes = dict(_rows(owner, STATES)), dict(_rows(owner, OUTCOMES))
         mails = _rows(owner, MAILS)[0][0]
-    findings = compare(changes, stock, subscriptions, receipts)
+    lapsed = chain.count_in_log("scheduler", b'"delivery.lapsed"')
+    findings = compare(changes, stock, subscriptions, receipts, lapsed=lapsed)
     check_confirmed(confirmed.quantities, changes, findings)
     check_rotation(receipts, findings)
     if set(states) != {"delivered"} or mails:
         findings.add(Fault.LOST, f"deliveries are {states}, {mails} mails")
     longest = _longest(changes, confirmed.committed_at, receipts)
-    return Result(findings, confirmed, Counter(), 0, states, outcomes, longest)
+    return Result(findings, confirmed, Counter(), 0, lapsed, states, outcomes, longest)
 
 
 def check_rotation(receipts: Sequence[Receipt], findings: Findings) -> None:
@@ -230,6 +232,7 @@ def report(result: Result, *, seed: int) -> str:
         ("attempts", outcomes),
         ("kills (SIGKILL)", kills),
         ("calls cut off with a worker", f"{result.struck:,}"),
+        ("leases that lapsed", f"{result.lapsed:,}"),
         ("longest commit to receipt", f"{result.longest:.1f} s (a dead worker's lease: {LEASE})"),
         ("from the last kill to quiet", f"{result.settled_after:.1f} s"),
         ("time", f"{result.seconds:.0f} s"),

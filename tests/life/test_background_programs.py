@@ -13,7 +13,7 @@ from tests.waiting import wait_for
 from tests.webhooks_receiver import Behaviour
 from tests.webhooks_receiving import Receiver, running_receiver
 
-SLOW = 12.0  # seconds that the receiver takes; longer than a lease (10 s)
+SLOW = 12.0  # seconds that the receiver takes; longer than a lease (2.5 s)
 ENDPOINTS = 2  # of those that partners.py knows: both hear of every update
 UPDATES = 150
 

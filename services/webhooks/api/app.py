@@ -1,10 +1,11 @@
 """App: the partners' API of webhooks, behind the gateway."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from litestar import asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
+from prometheus_client.registry import Collector
 
 from services.kernel.environments import Environment
 from services.kernel.web.assembly import Lifespan, make_app
@@ -40,6 +41,7 @@ def make_webhooks_app(
     wake: Wake,
     dependencies: Mapping[str, Dependency],
     lifespan: Lifespan,
+    collectors: Sequence[Collector] = (),
 ) -> ASGIApp:
     """Return the app that the gateway calls for partners."""
     paths: dict[str, Methods] = {
@@ -56,4 +58,4 @@ def make_webhooks_app(
     async def serve_partners(scope: Scope, receive: Receive, send: Send) -> None:
         await gateway_only(scope, receive, send)
 
-    return make_app([serve_partners], dependencies, lifespan)
+    return make_app([serve_partners], dependencies, lifespan, collectors=collectors)

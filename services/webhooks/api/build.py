@@ -17,6 +17,7 @@ from services.kernel.database_calls import Calls
 from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
 from services.kernel.key_uses import EVERY, KeyUses, KeyUseStore
+from services.kernel.stored_secrets import StoredSecrets
 from services.kernel.web.assembly import Lifespan
 from services.kernel.web.health import Dependency
 from services.webhooks.api.app import Stores, make_webhooks_app
@@ -26,6 +27,7 @@ from services.webhooks.api.statements import STATEMENT_TIMEOUT_MS
 from services.webhooks.api.store import Store
 from services.webhooks.queue import Lane, Wakeups, make_broker
 from services.webhooks.settings import ApiSettings
+from services.webhooks.stored_secrets import endpoint_secrets
 from services.webhooks.targets import TargetPolicy
 from services.webhooks.waking import Waker
 
@@ -97,6 +99,7 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
         clock=time.time,
         availability=_availability("key_uses"),
     )
+    secrets = endpoint_secrets(settings.database_url, environment, box)
     return make_webhooks_app(
         stores,
         environment=environment,
@@ -105,7 +108,8 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
         policy=policy,
         wake=waking.wake,
         dependencies=_dependencies(database_check, waking),
-        lifespan=_running(pool, database_check, waking, key_uses),
+        lifespan=_running(pool, database_check, waking, key_uses, secrets),
+        collectors=[secrets],
     )
 
 
@@ -122,10 +126,15 @@ def _dependencies(database_check: DatabaseCheck, waking: WakingThread) -> Mappin
 
 
 def _running(
-    pool: Pool, database_check: DatabaseCheck, waking: WakingThread, key_uses: KeyUses
+    pool: Pool,
+    database_check: DatabaseCheck,
+    waking: WakingThread,
+    key_uses: KeyUses,
+    secrets: StoredSecrets,
 ) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
+        secrets.start()
         await pool.open(wait=False)
         try:
             async with key_uses.kept():

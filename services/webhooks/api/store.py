@@ -5,13 +5,15 @@ from typing import TypeVar
 from uuid import UUID
 
 import msgspec
+import structlog
 from psycopg import errors
 
 from services.kernel.database_calls import Calls, Work
-from services.kernel.encryption import SecretBox
+from services.kernel.encryption import MasterKeyError, SecretBox
 from services.kernel.environments import Environment
-from services.kernel.errors import PartnerError
+from services.kernel.errors import ErrorCode, PartnerError
 from services.kernel.schema.locks import RELAYING
+from services.kernel.web.failures import NOT_AVAILABLE
 from services.kernel.web.inputs import refuse
 from services.webhooks.api.answers import WebhookRow
 from services.webhooks.api.refusals import (
@@ -39,6 +41,8 @@ from services.webhooks.secrets import new_secret
 from services.webhooks.states import DisabledReason, EndpointState
 
 T = TypeVar("T")
+RETRY_AFTER = "60"  # seconds; a master key that is missing is set by a person
+log = structlog.get_logger()
 
 URL_KEY = "endpoints_partner_url_key"
 
@@ -177,12 +181,21 @@ class Store:
         async def update(connection: Connection) -> datetime | None:
             async with connection.transaction():
                 current = await first_value(connection, self._lock_for_rotation, owner)
-                if self._box.open(_found(current)) == secret:
+                if self._opened(_found(current)) == secret:
                     # A rotation that is sent twice must not make the old secret invalid.
                     refuse("`secret` is this webhook's secret already: send another one")
                 return await first_value(connection, self._rotate, values)
 
         return secret, await self._calls.change(update, within=TIME_LIMIT)
+
+    def _opened(self, sealed: bytes) -> str:
+        try:
+            return self._box.open(sealed)
+        except MasterKeyError:  # a master key that this process lacks: our fault, and it passes
+            log.exception("secret.not_decrypted")
+            raise PartnerError(
+                ErrorCode.SERVICE_UNAVAILABLE, NOT_AVAILABLE, headers={"Retry-After": RETRY_AFTER}
+            ) from None
 
     async def end_overlap(self, partner_id: UUID, webhook_id: UUID) -> None:
         """Make the previous secret invalid now, if there is one."""

@@ -29,6 +29,10 @@ class ConnectionLostError(CallFailedError):
         )
 
 
+class OurFaultError(Exception):
+    """A send ended by what this machine lacks: files, ports, memory, a resolver that answers."""
+
+
 class Call:
     """One send: begun by the sender, obeyed by the network. One object serves one thread."""
 
@@ -40,6 +44,7 @@ class Call:
         self._connected_by = 0.0
         self._bytes_left = HEAD_LIMIT
         self.connects = 0  # connections that were opened for this call
+        self.sent = False  # a first byte may have gone out
         self.answer_begun = False  # a first byte has come
         self.has_status = False
 
@@ -48,6 +53,7 @@ class Call:
         self._deadline = time.monotonic() + self._call_seconds
         self._bytes_left = HEAD_LIMIT
         self.connects = 0
+        self.sent = False
         self.answer_begun = False
         self.has_status = False
 

@@ -3,6 +3,7 @@
 All claims of one endpoint take turns on its row, so that what it has in flight is counted truly.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,17 @@ from services.kernel.environments import Environment
 from services.webhooks.queue import Lane
 from services.webhooks.states import Simulation
 
-LEASE = timedelta(seconds=10)  # renewed while the call lasts; then its holder is taken for dead
+# Renewed each 0.5 s while the call lasts; then its holder is taken for dead. A new change still
+# arrives within W6's 5 s: the scheduler sees a lapsed lease within 0.5 s and wakes the endpoint.
+LEASE = timedelta(seconds=2.5)
 IN_FLIGHT = {Lane.FAST: 4, Lane.SLOW: 1}  # calls of one endpoint at the same time, over all workers
 # An endpoint with a call this old gets no other meanwhile. One that begins to hang holds as many
 # threads as calls began within this time: one or two of a few changes a second, 4 at most.
 HANGING = timedelta(milliseconds=250)
+# Before a released delivery is tried again: doubled with each fault since its last attempt.
+FIRST_PAUSE = timedelta(seconds=1)
+LONGEST_PAUSE_UNSENT = timedelta(minutes=1)  # it costs us a claim, and the receiver nothing
+LONGEST_PAUSE_IN_DOUBT = timedelta(minutes=10)  # the receiver may get it each time
 HELD_BACK = timedelta(seconds=2)  # in the sandbox, times the simulations left: the first waits most
 
 LOCK_ENDPOINT = "SELECT FROM {env}.endpoints WHERE id = %s FOR NO KEY UPDATE"
@@ -52,7 +59,7 @@ WHERE delivery.endpoint_id = %(endpoint_id)s AND delivery.event_id = due.event_i
     AND delivery.state IN ('pending', 'retrying')
     AND sending.calls < %(in_flight)s
     AND coalesce(sending.oldest > now() - %(hanging)s, true)
-RETURNING delivery.endpoint_id, delivery.event_id, series, attempts AS attempt,
+RETURNING delivery.endpoint_id, delivery.event_id, series, attempts AS attempt, claimed_at,
     event_type, occurred_at, data, request_id, url, secret,
     CASE WHEN previous_secret_until > now() THEN previous_secret END AS previous_secret,
     CASE WHEN simulations_left > 0 THEN simulation END AS simulation
@@ -68,7 +75,7 @@ UPDATE {env}.deliveries SET
     state = CASE WHEN attempts > 1 THEN 'retrying' ELSE 'pending' END, attempts = attempts - 1,
     lease_until = NULL, next_attempt_at = now() + %(held_back)s
 WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s AND series = %(series)s
-    AND attempts = %(attempt)s AND state = 'sending'
+    AND claimed_at = %(claimed_at)s AND state = 'sending'
 """
 
 
@@ -79,6 +86,7 @@ class Claim(msgspec.Struct, frozen=True):
     event_id: UUID
     series: int
     attempt: int  # 1 for the first of its series
+    claimed_at: datetime  # tells this claim from every other of the same delivery
     event_type: str
     occurred_at: datetime
     data: str  # finished JSON
@@ -101,6 +109,7 @@ class Claim(msgspec.Struct, frozen=True):
             "event_id": self.event_id,
             "series": self.series,
             "attempt": self.attempt,
+            "claimed_at": self.claimed_at,
         }
 
 
@@ -109,6 +118,7 @@ class Claims:
 
     def __init__(self, environment: Environment, lane: Lane) -> None:
         env = sql.Identifier(environment)
+        self._environment = environment
         self._lane = lane
         self._lock = sql.SQL(LOCK_ENDPOINT).format(env=env).as_bytes()
         self._claim = sql.SQL(CLAIM).format(env=env).as_bytes()
@@ -137,6 +147,11 @@ class Claims:
             return claim
         return self._simulated(connection, claim)
 
+    def release(self, connection: Connection[Any], claim: Claim, *, longest: timedelta) -> None:
+        """Release a claim whose attempt a fault of ours ended; the caller holds the lock."""
+        claims = [(claim.event_id, claim.claimed_at)]
+        release(connection, self._environment, claim.endpoint_id, claims, longest=longest)
+
     def _simulated(self, connection: Connection[Any], claim: Claim) -> Claim | None:
         """Use up one of the endpoint's simulations; hold the delivery back if it says so (A9)."""
         left = connection.execute(self._simulate, [claim.endpoint_id]).fetchone()
@@ -147,3 +162,40 @@ class Claims:
         held_back = HELD_BACK * (int(left[0]) + 1)
         connection.execute(self._hold_back, {**claim.key, "held_back": held_back})
         return None
+
+
+# The attempt that the claim counted was none. Records of the claim that come late still find it by
+# its time, as long as nobody has claimed again.
+RELEASE = """
+UPDATE {env}.deliveries AS delivery SET
+    state = CASE WHEN attempts > 1 THEN 'retrying' ELSE 'pending' END, attempts = attempts - 1,
+    faults = faults + 1, lease_until = NULL,
+    next_attempt_at = now() + least(%(longest)s, %(first)s * power(2, least(faults, 20)))
+FROM unnest(%(events)s::uuid[], %(claimed)s::timestamptz[]) AS claim (event_id, claimed_at)
+WHERE delivery.endpoint_id = %(endpoint_id)s AND delivery.event_id = claim.event_id
+    AND delivery.claimed_at = claim.claimed_at AND state = 'sending'
+"""
+
+
+def release(
+    connection: Connection[Any],
+    environment: Environment,
+    endpoint_id: UUID,
+    claims: Sequence[tuple[UUID, datetime]],
+    *,
+    longest: timedelta,
+) -> None:
+    """Release claims after a fault of ours: no attempt is counted, and each is tried again later.
+
+    `claims` are an event's id and the claim's time; `longest` bounds the pause. The caller holds
+    the endpoint's lock.
+    """
+    statement = sql.SQL(RELEASE).format(env=sql.Identifier(environment))
+    values = {
+        "endpoint_id": endpoint_id,
+        "events": [event_id for event_id, _ in claims],
+        "claimed": [claimed_at for _, claimed_at in claims],
+        "first": FIRST_PAUSE,
+        "longest": longest,
+    }
+    connection.execute(statement, values)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg import sql
 from psycopg_pool import PoolTimeout
 
@@ -13,22 +14,29 @@ from services.kernel.database import ThreadPool
 from services.kernel.environments import Environment
 from services.webhooks.delivery.claims import LEASE, Claim
 
-RENEW_EVERY = LEASE / 4  # two renewals may fail
+RENEW_EVERY = LEASE / 5  # three renewals may fail
+RENEW_WITHIN_MS = 1_000  # a statement that takes longer is broken off, and renewed anew
 
+# Rows that somebody has locked are being recorded just now.
 RENEW = """
-UPDATE {env}.deliveries AS delivery SET lease_until = now() + %(lease)s
-FROM unnest(%(endpoints)s::uuid[], %(events)s::uuid[], %(series)s::int[], %(attempts)s::int[])
-    AS held (endpoint_id, event_id, series, attempt)
-WHERE delivery.endpoint_id = held.endpoint_id AND delivery.event_id = held.event_id
-    AND delivery.series = held.series AND attempts = attempt AND state = 'sending'
+UPDATE {env}.deliveries SET lease_until = now() + %(lease)s
+WHERE (endpoint_id, event_id) IN (
+    SELECT delivery.endpoint_id, delivery.event_id
+    FROM unnest(%(endpoints)s::uuid[], %(events)s::uuid[], %(claimed)s::timestamptz[])
+        AS held (endpoint_id, event_id, claimed_at)
+    JOIN {env}.deliveries AS delivery USING (endpoint_id, event_id, claimed_at)
+    WHERE delivery.state = 'sending' FOR UPDATE OF delivery SKIP LOCKED
+)
 """
+
+log = structlog.get_logger()
 
 
 class Leases:
     """The claims that one process holds; threads take and leave them."""
 
     def __init__(self, pool: ThreadPool, environment: Environment) -> None:
-        """Take the pool of the lane's workers."""
+        """Take a pool of its own: behind busy workers a renewal could come too late."""
         self._pool = pool
         self._renew = sql.SQL(RENEW).format(env=sql.Identifier(environment)).as_bytes()
         self._lock = threading.Lock()
@@ -57,6 +65,9 @@ class Leases:
                 self.renew()
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
                 continue  # told by whoever records next; the lease may run out, no more
+            except Exception:  # without this thread every call would be made again
+                log.exception("leases.not_renewed")
+                continue
             after_round()
 
     def renew(self) -> int:
@@ -69,8 +80,7 @@ class Leases:
             "lease": LEASE,
             "endpoints": [claim.endpoint_id for claim in held],
             "events": [claim.event_id for claim in held],
-            "series": [claim.series for claim in held],
-            "attempts": [claim.attempt for claim in held],
+            "claimed": [claim.claimed_at for claim in held],
         }
         with self._pool.connection() as connection:
             return connection.execute(self._renew, values).rowcount

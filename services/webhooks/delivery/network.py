@@ -6,6 +6,7 @@ httpcore passes, because each of them is for one step; a Call has what is left f
 
 # ruff: noqa: ARG002 -- the signatures are httpcore's
 
+import errno
 import ipaddress
 import os
 import select
@@ -16,13 +17,24 @@ from typing import Any
 
 import httpcore
 
-from services.webhooks.delivery.call import Call, CallFailedError, ConnectionLostError
+from services.webhooks.delivery.call import (
+    Call,
+    CallFailedError,
+    ConnectionLostError,
+    OurFaultError,
+)
 from services.webhooks.delivery.outcome import AttemptOutcome
 from services.webhooks.delivery.resolver import Address, Resolver
 from services.webhooks.targets import TargetPolicy, TargetRefusedError, check_address
 
 READ_BYTES = 16 * 1024  # at a time; answers are small
 CLOSED_ERRORS = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+# What this machine lacks, or its own firewall says. An unreachable network or host is not among
+# them: routers of the receiver's network say that as well.
+OUR_ERRORS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENETDOWN, errno.EPERM}
+)
+OUR_TLS_ERRORS = frozenset({"NO_CIPHERS_AVAILABLE", "NO_PROTOCOLS_AVAILABLE", "MALLOC_FAILURE"})
 
 
 class GuardedBackend(httpcore.NetworkBackend):
@@ -45,7 +57,10 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Return a connection to a checked address of a host. Raises CallFailedError."""
+        """Return a connection to a checked address of a host.
+
+        Raises CallFailedError, and OurFaultError.
+        """
         self._call.begin_connect()
         addresses = self._allowed_addresses(host)
         failure: CallFailedError | None = None
@@ -57,6 +72,8 @@ class GuardedBackend(httpcore.NetworkBackend):
             except TimeoutError:
                 failure = self._call.connect_timeout()
             except OSError as exc:
+                if _is_ours(exc, address):
+                    raise OurFaultError(_reason(exc)) from exc
                 failure = CallFailedError(AttemptOutcome.CONNECTION_FAILED, _reason(exc))
         raise failure or self._call.connect_timeout()
 
@@ -103,7 +120,7 @@ class GuardedStream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Send what was written, then return the next bytes of the answer, b"" at its end.
 
-        Raises CallFailedError.
+        Raises CallFailedError, and OurFaultError.
         """
         try:
             self._send_unsent()
@@ -114,6 +131,8 @@ class GuardedStream(httpcore.NetworkStream):
         except OSError as exc:
             if isinstance(exc, ssl.SSLError):
                 raise _tls_failure(exc) from exc
+            if exc.errno in OUR_ERRORS:
+                raise OurFaultError(_reason(exc)) from exc
             raise self._lost() from exc
         if received:
             self._call.received(len(received))
@@ -131,7 +150,10 @@ class GuardedStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        """Return the same connection with TLS, the receiver verified. Raises CallFailedError."""
+        """Return the same connection with TLS, the receiver verified.
+
+        Raises CallFailedError, and OurFaultError.
+        """
         try:
             self._socket.settimeout(self._call.seconds_to_connect())
             secured = self._tls.wrap_socket(self._socket, server_hostname=server_hostname)
@@ -149,13 +171,18 @@ class GuardedStream(httpcore.NetworkStream):
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 -- httpcore's signature
         """Answer what httpcore asks: whether an idle connection has something to read."""
         if info == "is_readable":
-            return self._socket.fileno() < 0 or bool(self._poll.poll(0))
+            return self._socket.fileno() < 0 or self._decrypted() or bool(self._poll.poll(0))
         return None
+
+    def _decrypted(self) -> bool:
+        """Say whether TLS holds bytes that the socket no longer shows."""
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
 
     def _send_unsent(self) -> None:
         unsent, self._unsent = memoryview(self._unsent), b""
         try:
             while unsent:
+                self._call.sent = True
                 self._socket.settimeout(self._call.seconds())
                 unsent = unsent[self._socket.send(unsent) :]
         except CLOSED_ERRORS:
@@ -191,7 +218,21 @@ def _reason(exc: OSError) -> str:
     return f"no connection: {os.strerror(exc.errno) if exc.errno else 'unknown reason'}"
 
 
-def _tls_failure(exc: OSError | ValueError) -> CallFailedError:
+def _is_ours(exc: OSError, address: Address) -> bool:
+    """Say whether a connection failed for want of something on this machine.
+
+    No port is left for an IPv4 connection; for IPv6 the same number says that we have no address
+    of that family, so that the receiver needs an IPv4 address.
+    """
+    out_of_ports = exc.errno == errno.EADDRNOTAVAIL and address.version == 4
+    return out_of_ports or exc.errno in OUR_ERRORS
+
+
+def _tls_failure(exc: OSError | ValueError) -> CallFailedError | OurFaultError:
+    if isinstance(exc, ssl.SSLError) and exc.reason in OUR_TLS_ERRORS:
+        return OurFaultError(f"TLS failed: {exc.reason}")
+    if isinstance(exc, OSError) and exc.errno in OUR_ERRORS and not isinstance(exc, ssl.SSLError):
+        return OurFaultError(_reason(exc))
     if isinstance(exc, ssl.SSLCertVerificationError):
         detail = f"the certificate is not accepted: {exc.verify_message}"
     elif isinstance(exc, ssl.SSLError) and exc.reason:

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import msgspec
 
+from services.webhooks.faults import FaultStep
+
 
 class AttemptOutcome(StrEnum):
     """How an attempt ended; the schema's check lists the same."""
@@ -19,7 +21,7 @@ class AttemptOutcome(StrEnum):
     TLS_FAILED = "tls_failed"
     NAME_NOT_RESOLVED = "name_not_resolved"
     REFUSED_TARGET = "refused_target"
-    UNKNOWN = "unknown"
+    UNKNOWN = "unknown"  # of releases that took a lapsed lease for an attempt; new ones have none
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -34,6 +36,23 @@ class NoAnswer(msgspec.Struct, frozen=True):
 
     outcome: AttemptOutcome
     detail: str
+
+
+class NotSent(msgspec.Struct, frozen=True):
+    """We failed before the first byte went out: the receiver knows nothing of this attempt."""
+
+    step: FaultStep
+    cause: Exception
+
+
+class InDoubt(msgspec.Struct, frozen=True):
+    """We failed after the first byte went out: nobody knows whether the webhook arrived."""
+
+    step: FaultStep
+    cause: Exception
+
+
+Fault = NotSent | InDoubt
 
 
 class Verdict(StrEnum):

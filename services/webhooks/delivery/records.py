@@ -14,12 +14,14 @@ from services.webhooks.states import DeliveryState, DisabledReason
 
 SLOW_CALL = 2.0  # seconds; an endpoint that takes longer moves to the slow lane
 
-# A success counts even when the lease had run out, as long as nobody has claimed again.
+# A success counts even when the lease had run out, as long as nobody has claimed again: by then
+# the scheduler has released the claim, and taken the attempt off.
 RECORD_DELIVERED = """
 WITH recorded AS (
-    UPDATE {env}.deliveries SET state = 'delivered', finished_at = now(), lease_until = NULL
+    UPDATE {env}.deliveries SET
+        state = 'delivered', finished_at = now(), lease_until = NULL, attempts = %(attempt)s
     WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s AND series = %(series)s
-        AND attempts = %(attempt)s AND state IN ('sending', 'retrying', 'exhausted')
+        AND claimed_at = %(claimed_at)s AND state IN ('sending', 'pending', 'retrying')
     RETURNING endpoint_id, event_id, series, attempts, claimed_at
 ), tried AS (
     INSERT INTO {env}.attempts
@@ -47,10 +49,10 @@ WHERE id = %(endpoint_id)s
 RECORD_FAILED = """
 WITH recorded AS (
     UPDATE {env}.deliveries SET
-        state = %(state)s, lease_until = NULL, next_attempt_at = now() + %(delay)s,
+        state = %(state)s, lease_until = NULL, next_attempt_at = now() + %(delay)s, faults = 0,
         finished_at = CASE WHEN %(state)s <> 'retrying' THEN now() END
     WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s AND series = %(series)s
-        AND attempts = %(attempt)s AND state = 'sending'
+        AND claimed_at = %(claimed_at)s AND state = 'sending'
     RETURNING endpoint_id, event_id, series, attempts, claimed_at
 )
 INSERT INTO {env}.attempts

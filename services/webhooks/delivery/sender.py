@@ -73,6 +73,10 @@ class _Client(httpx.Client):
 _NO_COOKIES = _NoCookies()
 
 
+class NotSentError(Exception):
+    """We failed before the first byte went out; the cause is with it."""
+
+
 class Sender:
     """Sends webhooks for one thread; connections stay open between sends."""
 
@@ -103,7 +107,11 @@ class Sender:
         self._parse = functools.lru_cache(URLS_KEPT)(self._parse_allowed)
 
     def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
-        """Post a body; whatever the network and the receiver do, this returns in time."""
+        """Post a body; whatever the network and the receiver do, this returns in time.
+
+        What is our own fault is raised: as NotSentError before the first byte went out. After any
+        other exception nobody knows whether the webhook arrived.
+        """
         self._call.begin()
         try:
             return self._answer(self._request(url, body, headers))
@@ -111,17 +119,15 @@ class Sender:
             return NoAnswer(AttemptOutcome.REFUSED_TARGET, one_line(str(exc)))
         except CallFailedError as exc:
             return NoAnswer(exc.outcome, one_line(exc.detail))
-        except httpcore.ProtocolError:
+        except httpcore.RemoteProtocolError:
             # Without the words of the answer: they could be another service's.
             return NoAnswer(AttemptOutcome.BAD_ANSWER, "the answer is not HTTP/1.1")
-        except (
-            httpx.InvalidURL,
-            httpx.HTTPError,
-            httpcore.NetworkError,
-            OSError,
-            ValueError,
-        ) as exc:
-            return NoAnswer(AttemptOutcome.CONNECTION_FAILED, f"not sent: {type(exc).__name__}")
+        except httpx.InvalidURL:
+            return NoAnswer(AttemptOutcome.REFUSED_TARGET, "the URL cannot be called")
+        except Exception as exc:
+            if self._call.sent:
+                raise
+            raise NotSentError(str(exc)) from exc
 
     def close(self) -> None:
         """Close the connections."""
@@ -164,7 +170,7 @@ class Sender:
                 size += len(chunk)
                 if size > BODY_LIMIT:
                     return
-        except (CallFailedError, httpcore.ProtocolError):
+        except (CallFailedError, httpcore.RemoteProtocolError):
             return  # the status has decided
 
 

@@ -4,12 +4,21 @@ On the way of every delivery they are pipelines: what is sent up to the first fe
 transaction of the server's and one round trip. BEGIN and COMMIT would make it three.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from uuid import UUID
 
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
 from services.kernel.database import ThreadPool
-from services.webhooks.delivery.claims import Claim, Claims
-from services.webhooks.delivery.outcome import Decision
+from services.webhooks.delivery.claims import (
+    LONGEST_PAUSE_IN_DOUBT,
+    LONGEST_PAUSE_UNSENT,
+    Claim,
+    Claims,
+)
+from services.webhooks.delivery.outcome import Decision, Fault, NotSent
 from services.webhooks.delivery.records import Records
 from services.webhooks.states import DeliveryState
 
@@ -28,7 +37,7 @@ class Store:
 
     def claim(self, endpoint_id: UUID) -> Claim | None:
         """Claim the endpoint's next due delivery, if this lane may call it now."""
-        with self._pool.connection() as connection, connection.pipeline():
+        with self._pipeline() as connection:
             self._claims.lock(connection, endpoint_id)
             return self._claims.take(connection, endpoint_id)
 
@@ -36,7 +45,7 @@ class Store:
         self, claim: Claim, decision: Decision, *, seconds: float, claim_next: bool
     ) -> Claim | None:
         """Record a success; in the same transaction claim the next delivery, if told to."""
-        with self._pool.connection() as connection, connection.pipeline():
+        with self._pipeline() as connection:
             self._claims.lock(connection, claim.endpoint_id)
             self._records.delivered(connection, claim, decision, seconds=seconds)
             return self._claims.take(connection, claim.endpoint_id) if claim_next else None
@@ -50,3 +59,25 @@ class Store:
             return self._records.failed(
                 connection, claim, decision, seconds=seconds, chance=self._chance()
             )
+
+    def release(self, claim: Claim, fault: Fault) -> None:
+        """Release a claim after a fault of ours; what became of the endpoint is left as it is."""
+        longest = LONGEST_PAUSE_UNSENT if isinstance(fault, NotSent) else LONGEST_PAUSE_IN_DOUBT
+        with self._pipeline() as connection:
+            self._claims.lock(connection, claim.endpoint_id)
+            self._claims.release(connection, claim, longest=longest)
+
+    @contextmanager
+    def _pipeline(self) -> Generator[Connection[TupleRow]]:
+        """Give a connection in pipeline mode, to be thrown away when something fails.
+
+        psycopg takes a statement for prepared that it sent behind one that failed, and the server
+        has never prepared it: whoever used the connection next would fail.
+        """
+        with self._pool.connection() as connection:
+            try:
+                with connection.pipeline():
+                    yield connection
+            except BaseException:
+                connection.close()
+                raise

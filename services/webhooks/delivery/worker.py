@@ -1,9 +1,13 @@
-"""Worker: a wake-up names an endpoint; send what it has due, one delivery after the other."""
+"""Worker: a wake-up names an endpoint; send what it has due, one delivery after the other.
+
+An attempt ends in one of three ways: the receiver answered, or failed to; we failed before the
+first byte went out; we failed after it. The first is recorded. The others release the claim.
+"""
 
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,15 +26,19 @@ from services.webhooks.delivery.outcome import (
     Answer,
     AttemptOutcome,
     Decision,
+    Fault,
+    InDoubt,
     NoAnswer,
+    NotSent,
     Verdict,
     decide,
 )
 from services.webhooks.delivery.payload import render_payload
 from services.webhooks.delivery.records import reason_of
-from services.webhooks.delivery.sender import Sender
+from services.webhooks.delivery.sender import NotSentError, Sender
 from services.webhooks.delivery.signatures import signature_headers
 from services.webhooks.delivery.store import Store
+from services.webhooks.faults import FaultStep, OnFault, ignore_fault
 from services.webhooks.states import DeliveryState, Simulation
 
 TURN = 50  # deliveries of one endpoint before others have their turn
@@ -58,8 +66,12 @@ class DeliveryWorker:
         wake: Callable[[UUID], object],
         stopping: threading.Event,
         on_attempt: OnAttempt = lambda _claim, _decision, _state: None,
+        on_fault: OnFault = ignore_fault,
     ) -> None:
-        """`wake` asks for another turn for an endpoint; `on_attempt` hears of each attempt."""
+        """`wake` asks for another turn for an endpoint.
+
+        `on_attempt` hears of each attempt, `on_fault` of each that a fault of ours ended.
+        """
         self._store = store
         self._open = lru_cache(SECRETS_KEPT)(box.open)
         self._leases = leases
@@ -67,6 +79,7 @@ class DeliveryWorker:
         self._wake = wake
         self._stopping = stopping
         self._on_attempt = on_attempt
+        self._on_fault = on_fault
         self._database = Availability("database", clock=time.monotonic)
         self._own = threading.local()
         self._senders: list[Sender] = []
@@ -99,10 +112,22 @@ class DeliveryWorker:
     def _attempt(self, claim: Claim, *, last: bool) -> Claim | None:
         """Make one attempt and record it; return the next claim, if there is one to make."""
         began = time.monotonic()
-        decision = decide(self._call(claim), now=datetime.now(UTC))
+        result = self._call(claim)
         seconds = time.monotonic() - began
-        until = time.monotonic() + RECORD_WITHIN
         claim_next = not last and not self._stopping.is_set()
+        if isinstance(result, NotSent | InDoubt):
+            return self._release(claim, result, claim_next=claim_next)
+        try:
+            decision = decide(result, now=datetime.now(UTC))
+            return self._record(claim, decision, seconds=seconds, claim_next=claim_next)
+        except Exception as exc:  # noqa: BLE001 -- whatever it is, it is no fault of the receiver
+            fault = InDoubt(FaultStep.RECORD, exc)
+            return self._release(claim, fault, claim_next=claim_next)
+
+    def _record(
+        self, claim: Claim, decision: Decision, *, seconds: float, claim_next: bool
+    ) -> Claim | None:
+        until = time.monotonic() + RECORD_WITHIN
         if decision.verdict is Verdict.DELIVERED:
             self._on_attempt(claim, decision, DeliveryState.DELIVERED)
             log.info(
@@ -129,7 +154,28 @@ class DeliveryWorker:
             return self._store.claim(endpoint_id)
         return None
 
-    def _call(self, claim: Claim) -> Answer | NoAnswer:
+    def _release(self, claim: Claim, fault: Fault, *, claim_next: bool) -> Claim | None:
+        """Release the claim of an attempt that we failed to make, and have the alarm raised.
+
+        What follows it at the endpoint goes on at once if its own text was at fault; else the
+        scheduler wakes the endpoint again, so that a fault that stays costs few claims.
+        """
+        self._on_fault(fault.step)
+        sent = "no" if isinstance(fault, NotSent) else "unknown"
+        log.error(
+            "delivery.fault", step=fault.step, sent=sent, exc_info=fault.cause, **_named(claim)
+        )
+        until = time.monotonic() + RECORD_WITHIN
+        try:
+            self._recorded(lambda: self._store.release(claim, fault), until)
+        except Exception:  # its lease lapses, and the scheduler releases it
+            log.exception("delivery.not_released", **_named(claim))
+            return None
+        if claim_next and fault.step is FaultStep.RENDER:
+            return self._claim_after_failure(claim.endpoint_id)
+        return None
+
+    def _call(self, claim: Claim) -> Answer | NoAnswer | Fault:
         """Call the endpoint, or pretend to, if a partner asked for that in the sandbox (A9)."""
         if claim.simulation == Simulation.TIMEOUT:
             return NoAnswer(AttemptOutcome.TIMEOUT, "simulated")
@@ -139,22 +185,28 @@ class DeliveryWorker:
             self._send(claim)
         return self._send(claim)
 
-    def _send(self, claim: Claim) -> Answer | NoAnswer:
-        sealed = (claim.secret, claim.previous_secret)
-        body = render_payload(
-            event_id=claim.event_id,
-            event_type=claim.event_type,
-            occurred_at=claim.occurred_at,
-            data=claim.data,
-            retry_count=claim.retry_count,
-        )
-        signatures = signature_headers(
-            [self._open(secret) for secret in sealed if secret is not None],
-            message_id=str(claim.event_id),
-            timestamp=int(time.time()),
-            body=body,
-        )
-        return self._sender().send(claim.url, body, signatures)
+    def _send(self, claim: Claim) -> Answer | NoAnswer | Fault:
+        step = FaultStep.DECRYPT
+        try:
+            sealed = (claim.secret, claim.previous_secret)
+            secrets = [self._open(secret) for secret in sealed if secret is not None]
+            step = FaultStep.RENDER
+            body = render_payload(
+                event_id=claim.event_id,
+                event_type=claim.event_type,
+                occurred_at=claim.occurred_at,
+                data=claim.data,
+                retry_count=claim.retry_count,
+            )
+            step = FaultStep.SIGN
+            signatures = signature_headers(
+                secrets, message_id=str(claim.event_id), timestamp=int(time.time()), body=body
+            )
+            step = FaultStep.CONNECT
+            sender = self._sender()
+        except Exception as exc:  # noqa: BLE001 -- whatever it is, nothing was sent
+            return NotSent(step, exc)
+        return _sent(sender, claim.url, body, signatures)
 
     def _sender(self) -> Sender:
         """Return this thread's sender: httpx.Client rescans its pool when threads share it."""
@@ -179,6 +231,17 @@ class DeliveryWorker:
             else:
                 self._database.succeeded()
                 return found
+
+
+def _sent(
+    sender: Sender, url: str, body: bytes, headers: Mapping[str, str]
+) -> Answer | NoAnswer | Fault:
+    try:
+        return sender.send(url, body, headers)
+    except NotSentError as exc:
+        return NotSent(FaultStep.CONNECT, exc)
+    except Exception as exc:  # noqa: BLE001 -- whatever it is, it is no fault of the receiver
+        return InDoubt(FaultStep.SEND, exc)
 
 
 def _log_failure(claim: Claim, decision: Decision, state: DeliveryState | None) -> None:

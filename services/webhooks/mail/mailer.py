@@ -10,6 +10,7 @@ import structlog
 
 from services.kernel.environments import Environment
 from services.kernel.settings import SettingsError
+from services.webhooks.faults import FaultStep, OnFault, ignore_fault
 from services.webhooks.mail.message import AddressError, mail_address, make_message
 from services.webhooks.mail.smtp import WHOLE_SEND, NotTakenError, SmtpServer, send
 from services.webhooks.mail.store import Mail, MailStore
@@ -38,6 +39,7 @@ class Mailer:
         send_within: float = WHOLE_SEND,
         after_round: Callable[[], None] = lambda: None,
         on_try: Callable[[MailOutcome], None] = lambda _outcome: None,
+        on_fault: OnFault = ignore_fault,
     ) -> None:
         """`api_url` is where the commands in a mail go; `tls` says whom to trust.
 
@@ -54,6 +56,7 @@ class Mailer:
         self._send_within = send_within
         self._after_round = after_round
         self._on_try = on_try
+        self._on_fault = on_fault
 
     def run(self, stop: Event) -> None:
         """Send what is due, every `poll_seconds`, until `stop`; a send under way is finished."""
@@ -78,13 +81,18 @@ class Mailer:
             "endpoint_id": str(mail.endpoint_id),
             "attempt": mail.attempts,
         }
+        delay = backoff(mail.attempts)
         try:
             self._send(mail)
         except (NotTakenError, AddressError) as exc:
-            delay = backoff(mail.attempts)
             self._on_try(MailOutcome.FAILED)
             self._store.record_failed(session, mail, error=str(exc), delay=delay)
             log.warning("mail.failed", **facts, reason=str(exc), again_in=delay.total_seconds())
+        except Exception as exc:  # a fault of ours; the mails behind this one are sent all the same
+            self._on_fault(FaultStep.MAIL)
+            error = f"a fault of ours: {type(exc).__name__}"
+            self._store.record_failed(session, mail, error=error, delay=delay)
+            log.exception("mail.fault", **facts, again_in=delay.total_seconds())
         else:
             self._on_try(MailOutcome.SENT)
             self._store.record_sent(session, mail)
@@ -93,6 +101,7 @@ class Mailer:
 
     def _send(self, mail: Mail) -> None:
         message = make_message(mail, self._environment, sender=self._sender, api_url=self._api_url)
+        message.as_bytes()  # what cannot be written is our fault, and not the server's
         send(self._server, message, tls=self._tls, limit=self._send_within)
 
 

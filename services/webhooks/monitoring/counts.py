@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import AttemptOutcome
+from services.webhooks.faults import FaultStep
 from services.webhooks.states import DeliveryState
 
 # Seconds. Partners are promised 5 (W6); a delivery without a queue before it takes 0.1, and the
@@ -14,15 +15,36 @@ from services.webhooks.states import DeliveryState
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 30, 60, 300, 900, 3600)
 
 
+MADE = frozenset(AttemptOutcome) - {AttemptOutcome.UNKNOWN}
+
+
 class MailOutcome(StrEnum):
-    """How a try to send a mail ended."""
+    """How a try to send a mail ended; a fault of ours is counted as a fault."""
 
     SENT = "sent"
-    FAILED = "failed"  # it is tried again
+    FAILED = "failed"  # the server did not take it; it is tried again
+
+
+class FaultCounts:
+    """Faults of our own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Make them, at zero."""
+        faults = Counter(
+            "webhook_faults_total",
+            "Failures on our side, which no partner is charged for.",
+            ["step"],
+            registry=registry,
+        )
+        self._faults = {each: faults.labels(each) for each in FaultStep}
+
+    def count(self, step: FaultStep) -> None:
+        """Count a fault."""
+        self._faults[step].inc()
 
 
 class AttemptCounts:
-    """How attempts end; the scheduler counts those whose outcome nobody recorded."""
+    """How attempts end."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Make them, at zero."""
@@ -32,7 +54,7 @@ class AttemptCounts:
             ["outcome"],
             registry=registry,
         )
-        self._attempts = {each: attempts.labels(each) for each in AttemptOutcome}
+        self._attempts = {each: attempts.labels(each) for each in AttemptOutcome if each in MADE}
         self._exhausted = Counter(
             "webhook_exhausted_total",
             "Deliveries given up after their last attempt.",

@@ -3,22 +3,28 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TypeVar
 
 from prometheus_client.registry import Collector
 
 from services.kernel.environments import Environment
 from services.kernel.metrics import exposition, make_registry
+from services.kernel.stored_secrets import StoredSecrets
 from services.webhooks.delivery.claims import Claim
-from services.webhooks.delivery.outcome import AttemptOutcome, Decision
+from services.webhooks.delivery.outcome import Decision
 from services.webhooks.monitoring.backlogs import (
     DeliveryBacklog,
     OutboxBacklog,
     Pace,
     QueueDepths,
 )
-from services.webhooks.monitoring.counts import AttemptCounts, MailCounts, ReceiptTimes
+from services.webhooks.monitoring.counts import (
+    AttemptCounts,
+    FaultCounts,
+    MailCounts,
+    ReceiptTimes,
+)
 from services.webhooks.monitoring.loops import Loop, Loops
 from services.webhooks.monitoring.messages import MessageCounts
 from services.webhooks.monitoring.store import MonitoringStore
@@ -38,12 +44,18 @@ class ProcessMetrics:
         """Take the environment whose programs they are."""
         self._store = MonitoringStore(environment)
         self._registry = make_registry()
+        self._secrets: StoredSecrets | None = None
         self.loops = self._shown(Loops(time.monotonic))
 
     @cached_property
     def attempts(self) -> AttemptCounts:
         """How attempts end; shown once a program has asked for it, as all of these."""
         return AttemptCounts(self._registry)
+
+    @cached_property
+    def faults(self) -> FaultCounts:
+        """What we fail in ourselves."""
+        return FaultCounts(self._registry)
 
     @cached_property
     def receipts(self) -> ReceiptTimes:
@@ -75,10 +87,6 @@ class ProcessMetrics:
 
         return note
 
-    def lapse_counter(self) -> Callable[[DeliveryState], None]:
-        """Return what the scheduler tells of attempts whose outcome nobody recorded."""
-        return partial(self.attempts.count, AttemptOutcome.UNKNOWN)
-
     def watch_relay(self, poll_seconds: float) -> AfterRound:
         """Show the relay's backlog; return what it calls after each round."""
         backlog = OutboxBacklog(self._store, pace=Pace(time.monotonic), now=_now)
@@ -90,6 +98,12 @@ class ProcessMetrics:
         backlog = DeliveryBacklog(self._store, pace=Pace(time.monotonic), now=_now)
         loop = self.loops.add("scheduler", pause=poll_seconds)
         return _after_round(loop, self._shown(backlog).look)
+
+    def watch_secrets(self, make: Callable[[], StoredSecrets]) -> None:
+        """Have the stored secrets looked at, once for the process however many lanes it has."""
+        if self._secrets is None:
+            self._secrets = self._shown(make())
+            self._secrets.start()
 
     def _shown(self, collector: C) -> C:
         self._registry.register(collector)

@@ -4,12 +4,17 @@ A batch is one transaction: whoever is killed within it leaves the changes to th
 ups go out after the commit and may get lost; the scheduler sends others.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Event
+
+import psycopg
+import structlog
 
 from services.kernel.environments import Environment
 from services.kernel.events import events_of_change
 from services.kernel.stock import item_json
+from services.webhooks.faults import FaultStep, OnFault, ignore_fault
 from services.webhooks.queue import Lane, Wakeups
 from services.webhooks.relay.store import Change, NewEvent, RelayStore, Scheduled
 from services.webhooks.sessions import Session, run_in_sessions
@@ -19,8 +24,12 @@ from services.webhooks.waking import Waker
 # where many subscribe, and their first delivery would begin later.
 BATCH = 250
 COALESCE = 0.005  # seconds from a wake to its read; a busy writer costs at most 200 reads a second
+ASIDE_FOR = 60.0  # seconds until a change that could not be relayed is tried again
+ASIDE_MOST = 100  # changes set aside; when more fail, it is not for what they say
 LONGEST_WAIT = 0.5  # seconds until a stop is noticed
 MOST_WAKEUPS = 4  # for an endpoint and batch; each worker that wakes goes on until nothing is due
+
+log = structlog.get_logger()
 
 
 class Relay:
@@ -34,16 +43,25 @@ class Relay:
         *,
         poll_seconds: float,
         batch: int = BATCH,
+        clock: Callable[[], float] = time.monotonic,
         after_round: Callable[[Session], None] = lambda _session: None,
+        on_fault: OnFault = ignore_fault,
     ) -> None:
-        """Look every `poll_seconds` for changes whose notification got lost."""
+        """Look every `poll_seconds` for changes whose notification got lost.
+
+        `clock` gives monotonic seconds; `on_fault` hears of each change that is set aside.
+        """
         self._database_url = database_url
         self._environment = environment
         self._store = RelayStore(environment)
         self._waker = Waker(wakeups)
         self._poll = poll_seconds
         self._batch = batch
+        self._clock = clock
         self._after_round = after_round
+        self._on_fault = on_fault
+        self._one_by_one = 0  # changes of a batch that failed, to be relayed singly
+        self._aside: dict[int, float] = {}  # changes that failed singly, and until when
 
     def run(self, stop: Event) -> None:
         """Relay until `stop`; connect again whenever the connection is lost."""
@@ -63,13 +81,43 @@ class Relay:
         )
 
     def relay_batch(self, session: Session) -> int:
-        """Relay the oldest changes that no other relay has in hand; return how many."""
-        with session.transaction():
-            changes = self._store.take_changes(session, self._batch)
-            events = [event for change in changes for event in new_events(change)]
-            scheduled = self._store.store_events(session, events) if events else []
+        """Relay the oldest changes that no other relay has in hand; return how many.
+
+        A batch that fails is relayed change by change, and a change that fails singly is set aside
+        for a while: one that we cannot relay stops no other.
+        """
+        changes: list[Change] = []
+        try:
+            with session.transaction():
+                changes = self._take(session)
+                events = [event for change in changes for event in new_events(change)]
+                scheduled = self._store.store_events(session, events) if events else []
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except Exception as exc:
+            if not changes or len(self._aside) >= ASIDE_MOST:
+                raise
+            self._set_apart(changes, exc)
+            return len(changes)
+        self._one_by_one = max(0, self._one_by_one - len(changes))
         self._wake(scheduled)
         return len(changes)
+
+    def _take(self, session: Session) -> list[Change]:
+        now = self._clock()
+        self._aside = {each: until for each, until in self._aside.items() if now < until}
+        batch = 1 if self._one_by_one else self._batch
+        return self._store.take_changes(session, batch, aside=list(self._aside))
+
+    def _set_apart(self, changes: Sequence[Change], exc: Exception) -> None:
+        if len(changes) > 1:
+            self._one_by_one = len(changes)
+            return
+        self._one_by_one = max(0, self._one_by_one - 1)
+        failed = changes[0]
+        self._aside[failed.id] = self._clock() + ASIDE_FOR
+        self._on_fault(FaultStep.RELAY)
+        log.error("relay.fault", change=failed.id, product_id=failed.product_id, exc_info=exc)
 
     def _wake(self, scheduled: Iterable[Scheduled]) -> None:
         for endpoint_id, slow, deliveries in scheduled:

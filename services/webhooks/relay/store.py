@@ -49,7 +49,7 @@ class Scheduled(NamedTuple):
 TAKE_CHANGES = """
 UPDATE {env}.stock_changes SET relayed = true
 WHERE id = ANY (ARRAY (
-    SELECT id FROM {env}.stock_changes WHERE NOT relayed
+    SELECT id FROM {env}.stock_changes WHERE NOT relayed AND id <> ALL (%(aside)s::bigint[])
     ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 ))
 RETURNING id, product_id, old_quantity, new_quantity, version, changed_at, request_id
@@ -101,10 +101,13 @@ class RelayStore:
         """Ask to be notified of changes."""
         session.execute(self._listen)
 
-    def take_changes(self, session: Session, batch: int) -> list[Change]:
-        """Mark up to `batch` changes as relayed, oldest first, and return them."""
+    def take_changes(
+        self, session: Session, batch: int, *, aside: Sequence[int] = ()
+    ) -> list[Change]:
+        """Mark up to `batch` changes as relayed, oldest first but those `aside`; return them."""
         session.execute(HOLD_TOGETHER, self._relaying)
-        rows = session.execute(self._take_changes, {"batch": batch}).fetchall()
+        values = {"batch": batch, "aside": list(aside)}
+        rows = session.execute(self._take_changes, values).fetchall()
         return sorted(Change._make(row) for row in rows)
 
     def store_events(self, session: Session, events: Sequence[NewEvent]) -> list[Scheduled]:

@@ -1,31 +1,23 @@
 """Scheduler, its statements: lapsed leases, deliveries to cancel, endpoints to wake."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import sql
 
 from services.kernel.environments import Environment
-from services.webhooks.delivery.outcome import AttemptOutcome
+from services.webhooks.delivery.claims import LONGEST_PAUSE_IN_DOUBT, release
 from services.webhooks.sessions import Session
-from services.webhooks.states import DeliveryState
 
 
 class Lapsed(NamedTuple):
     """A delivery whose lease ran out: it was sent, or not, and nobody knows how it ended."""
 
     event_id: UUID
-    attempts: int
-
-
-class Next(NamedTuple):
-    """What becomes of a lapsed delivery."""
-
-    event_id: UUID
-    state: DeliveryState
-    delay: timedelta
+    claimed_at: datetime
+    attempt: int
 
 
 class DueEndpoint(NamedTuple):
@@ -46,31 +38,9 @@ WHERE state = 'sending' AND lease_until < now() LIMIT %(batch)s
 LOCK_ENDPOINT = "SELECT FROM {env}.endpoints WHERE id = %(endpoint_id)s FOR NO KEY UPDATE"
 
 LAPSED = """
-SELECT event_id, attempts FROM {env}.deliveries
+SELECT event_id, claimed_at, attempts FROM {env}.deliveries
 WHERE endpoint_id = %(endpoint_id)s AND state = 'sending' AND lease_until < now()
 ORDER BY lease_until LIMIT %(batch)s FOR UPDATE SKIP LOCKED
-"""
-
-RECORD_LAPSED = """
-WITH lapsed AS (
-    SELECT * FROM unnest(%(events)s::uuid[], %(states)s::text[], %(delays)s::interval[])
-        AS lapsed (event_id, state, delay)
-), recorded AS (
-    UPDATE {env}.deliveries AS delivery SET
-        state = lapsed.state, lease_until = NULL, next_attempt_at = now() + lapsed.delay,
-        finished_at = CASE WHEN lapsed.state = 'exhausted' THEN now() END
-    FROM lapsed
-    WHERE delivery.endpoint_id = %(endpoint_id)s AND delivery.event_id = lapsed.event_id
-        AND delivery.state = 'sending'
-    RETURNING delivery.event_id, delivery.series, delivery.attempts, delivery.claimed_at,
-        extract(epoch FROM old.lease_until - delivery.claimed_at) AS seconds
-)
-INSERT INTO {env}.attempts
-    (endpoint_id, event_id, series, number, outcome, detail, started_at, milliseconds)
-SELECT %(endpoint_id)s, event_id, series, attempts, %(outcome)s, %(detail)s, claimed_at,
-    round(seconds * 1000)
-FROM recorded
-ON CONFLICT (endpoint_id, event_id, series, number) DO NOTHING
 """
 
 # Two looks at the partial index for each endpoint in use, however many deliveries wait there. A
@@ -110,11 +80,11 @@ class SchedulerStore:
 
     def __init__(self, environment: Environment) -> None:
         """Take the environment whose deliveries they are."""
+        self._environment = environment
         env = sql.Identifier(environment)
         self._with_lapsed = sql.SQL(ENDPOINTS_WITH_LAPSED).format(env=env).as_bytes()
         self._lock = sql.SQL(LOCK_ENDPOINT).format(env=env).as_bytes()
         self._lapsed = sql.SQL(LAPSED).format(env=env).as_bytes()
-        self._record = sql.SQL(RECORD_LAPSED).format(env=env).as_bytes()
         self._cancel = sql.SQL(CANCEL).format(env=env).as_bytes()
         self._due = sql.SQL(DUE_ENDPOINTS).format(env=env).as_bytes()
 
@@ -128,19 +98,10 @@ class SchedulerStore:
         rows = session.execute(self._lapsed, {"endpoint_id": endpoint_id, "batch": batch})
         return [Lapsed._make(row) for row in rows]
 
-    def record_lapsed(
-        self, session: Session, endpoint_id: UUID, then: Sequence[Next], *, detail: str
-    ) -> None:
-        """Record that the outcome of each is unknown, and what becomes of it."""
-        values = {
-            "endpoint_id": endpoint_id,
-            "events": [each.event_id for each in then],
-            "states": [str(each.state) for each in then],
-            "delays": [each.delay for each in then],
-            "outcome": AttemptOutcome.UNKNOWN,
-            "detail": detail,
-        }
-        session.execute(self._record, values)
+    def release(self, session: Session, endpoint_id: UUID, lapsed: Sequence[Lapsed]) -> None:
+        """Release lapsed claims; no attempt is counted, and each is tried again."""
+        claims = [(each.event_id, each.claimed_at) for each in lapsed]
+        release(session, self._environment, endpoint_id, claims, longest=LONGEST_PAUSE_IN_DOUBT)
 
     def due_endpoints(self, session: Session) -> list[DueEndpoint]:
         """Return the endpoints that have something due."""

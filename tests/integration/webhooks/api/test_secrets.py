@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.kernel.encryption import SecretBox
+from services.kernel.encryption import SecretBox, make_master_key
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
 from tests.query_process import QueryProcess
 from tests.webhook_rows import WebhookRows
@@ -142,3 +142,17 @@ def test_secrets_are_in_no_later_answer_and_in_no_log(
     assert not re.search("whsec_", log)
     stored = rows.run("SELECT endpoints::text FROM {env}.endpoints")
     assert WHSEC.encode().hex() not in stored[0][0]
+
+
+@pytest.mark.parametrize("body", [{}, {"secret": OTHER}])
+def test_a_secret_that_we_cannot_decrypt_is_answered_as_our_fault_and_kept(
+    partner: PartnerClient, rows: WebhookRows, body: dict[str, str]
+) -> None:
+    webhook = partner.register(secret=WHSEC)
+    foreign = SecretBox(make_master_key()).seal(WHSEC)
+    rows.run("UPDATE {env}.endpoints SET secret = %s", [foreign])
+    answer = partner.http.post(f"{WEBHOOKS}/{webhook['id']}/secret/rotate", json=body)
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "SERVICE_UNAVAILABLE"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert rows.endpoint_columns(webhook["id"], "secret, previous_secret") == (foreign, None)

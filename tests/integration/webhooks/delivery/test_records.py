@@ -11,10 +11,11 @@ from psycopg import Connection
 from services.kernel.database import ThreadPool
 from services.kernel.environments import Environment
 from services.webhooks.delivery.claims import Claim, Claims
-from services.webhooks.delivery.outcome import AttemptOutcome, Decision, Verdict
+from services.webhooks.delivery.outcome import AttemptOutcome, Decision, InDoubt, Verdict
 from services.webhooks.delivery.records import Records
 from services.webhooks.delivery.schedule import RetrySchedule
 from services.webhooks.delivery.store import Store
+from services.webhooks.faults import FaultStep
 from services.webhooks.queue import Lane
 from services.webhooks.states import DeliveryState
 from tests.integration.webhooks.delivery.conftest import DELAYS, StoreOf
@@ -106,16 +107,6 @@ def test_an_answer_may_ask_for_a_longer_delay(
     assert timedelta(minutes=9) < left <= timedelta(minutes=10)
 
 
-def test_a_last_attempt_sent_once_more_after_an_unknown_outcome_is_the_end(
-    rows: WebhookRows, store: Store, endpoint: UUID
-) -> None:
-    event = rows.delivery(endpoint, state=DeliveryState.RETRYING, attempts=5)
-    claim = claimed(store, endpoint)
-    assert claim.attempt == 6
-    assert store.record_failed(claim, FAILED, seconds=0.1) is DeliveryState.EXHAUSTED
-    assert rows.states(endpoint) == {event: "exhausted"}
-
-
 def test_an_incident_has_one_mail_at_each_end(
     rows: WebhookRows, store: Store, endpoint: UUID
 ) -> None:
@@ -203,15 +194,12 @@ def test_a_success_after_the_lease_ran_out_counts_if_nobody_has_claimed_again(
 ) -> None:
     event = rows.delivery(endpoint)
     late = claimed(store, endpoint)
-    rows.run("UPDATE {env}.deliveries SET state = 'retrying', next_attempt_at = now() + '1 minute'")
-    rows.run(
-        "INSERT INTO {env}.attempts (endpoint_id, event_id, series, number, outcome, started_at,"
-        " milliseconds) VALUES (%s, %s, 1, 1, 'unknown', now(), 30000)",
-        [endpoint, event],
-    )
+    store.release(late, InDoubt(FaultStep.LEASE, TimeoutError()))
+    assert rows.states(endpoint) == {event: "pending"}
     store.record_delivered(late, DELIVERED, seconds=40, claim_next=False)
     assert rows.states(endpoint) == {event: "delivered"}
     assert rows.run("SELECT number, outcome FROM {env}.attempts") == [(1, "delivered")]
+    assert rows.run("SELECT attempts FROM {env}.deliveries") == [(1,)]
 
 
 def test_a_claim_that_another_worker_has_taken_over_changes_nothing(
@@ -219,8 +207,9 @@ def test_a_claim_that_another_worker_has_taken_over_changes_nothing(
 ) -> None:
     event = rows.delivery(endpoint)
     late = claimed(store, endpoint)
-    rows.run("UPDATE {env}.deliveries SET state = 'retrying'")
-    claimed(store, endpoint)
+    store.release(late, InDoubt(FaultStep.LEASE, TimeoutError()))
+    rows.run("UPDATE {env}.deliveries SET next_attempt_at = now()")
+    assert claimed(store, endpoint).attempt == late.attempt
     assert store.record_failed(late, FAILED, seconds=40) is None
     store.record_delivered(late, DELIVERED, seconds=40, claim_next=False)
     assert rows.states(endpoint) == {event: "sending"}

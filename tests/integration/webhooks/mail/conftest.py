@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -57,7 +58,11 @@ def add_mail(rows: WebhookRows, endpoint: UUID) -> AddMail:
 
 @pytest.fixture
 def make_mailer(database: Database, server: MailServer) -> MakeMailer:
-    def make(smtp_url: str | None = None, send_within: float = 10.0) -> Mailer:
+    def make(
+        smtp_url: str | None = None,
+        send_within: float = 10.0,
+        **more: Any,  # noqa: ANN401
+    ) -> Mailer:
         return Mailer(
             database.url("sandbox_webhooks"),
             Environment.SANDBOX,
@@ -65,6 +70,7 @@ def make_mailer(database: Database, server: MailServer) -> MakeMailer:
             mail_from="partner-api@inventory.example",
             poll_seconds=0.05,
             send_within=send_within,
+            **more,
         )
 
     return make

@@ -2,13 +2,19 @@
 
 import socket
 import time
+from email.message import EmailMessage
+from typing import Any
 from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
 
 from services.embedded.children import free_port
+from services.webhooks.faults import FaultStep
+from services.webhooks.mail import mailer as mailer_module
 from services.webhooks.mail.mailer import Mailer
+from services.webhooks.mail.store import Mail
+from services.webhooks.monitoring.counts import MailOutcome
 from services.webhooks.sessions import Session
 from services.webhooks.states import DeliveryState, MailKind
 from tests.integration.webhooks.mail.conftest import AddMail, MakeMailer
@@ -64,6 +70,40 @@ def test_a_mail_is_sent_once_to_the_partners_contact(
     text = message.get_content()
     assert f"/partner/v1/webhooks/{endpoint}/replay" in text
     assert "https://hooks.techmart.example/stock" in text
+
+
+def test_a_mail_that_we_cannot_write_is_a_fault_of_ours_and_holds_up_no_other(
+    *,
+    rows: WebhookRows,
+    make_mailer: MakeMailer,
+    session: Session,
+    server: MailServer,
+    add_mail: AddMail,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad, good = add_mail(MailKind.INCIDENT_OPENED), add_mail(MailKind.INCIDENT_CLOSED)
+    write = mailer_module.make_message
+
+    def make_message(mail: Mail, *args: Any, **more: Any) -> EmailMessage:  # noqa: ANN401
+        message = write(mail, *args, **more)
+        if mail.id == bad:
+            message.set_payload(5)  # is found out when the mail is written
+        return message
+
+    outcomes, faults = list[MailOutcome](), list[FaultStep]()
+    mailer = make_mailer(on_try=outcomes.append, on_fault=faults.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(mailer_module, "make_message", make_message)
+        while mailer.send_one(session):
+            pass
+    assert state(rows, good)[0]
+    assert not state(rows, bad)[0]
+    assert state(rows, bad)[2].startswith("a fault of ours: ")
+    assert (outcomes, faults) == ([MailOutcome.SENT], [FaultStep.MAIL])
+    make_due(rows)
+    assert mailer.send_one(session)
+    assert state(rows, bad)[0]
+    assert len(server.taken) == 2
 
 
 def test_the_contact_of_the_moment_counts(

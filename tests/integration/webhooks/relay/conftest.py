@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -37,13 +38,14 @@ def session(database: Database) -> Generator[Session]:
 
 @pytest.fixture
 def make_relay(database: Database, wakeups: RecordedWakeups) -> MakeRelay:
-    def make(poll_seconds: float = 0.2, batch: int = 250) -> Relay:
+    def make(poll_seconds: float = 0.2, batch: int = 250, **more: Any) -> Relay:  # noqa: ANN401
         return Relay(
             database.url("sandbox_webhooks"),
             Environment.SANDBOX,
             wakeups,
             poll_seconds=poll_seconds,
             batch=batch,
+            **more,
         )
 
     return make

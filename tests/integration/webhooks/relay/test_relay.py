@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Iterator
 from threading import Thread
 from uuid import UUID
 
@@ -12,8 +13,11 @@ from structlog.testing import capture_logs
 from services.embedded.valkey import RunningValkey
 from services.kernel.environments import Environment
 from services.kernel.events import EventType
+from services.webhooks.faults import FaultStep
 from services.webhooks.queue import Lane, Wakeups, make_broker
+from services.webhooks.relay import relay as relay_module
 from services.webhooks.relay.relay import Relay
+from services.webhooks.relay.store import Change, NewEvent
 from services.webhooks.sessions import Session
 from tests.conftest import Database
 from tests.integration.webhooks.relay.conftest import MakeRelay
@@ -293,6 +297,76 @@ def test_without_valkey_relaying_goes_on_and_the_outage_is_told_once(
     assert_each_change_once(rows, endpoint, 200)
     assert [log["event"] for log in logs] == ["queue.away"]
     assert wakeups.calls == 1
+
+
+class BugError(Exception):
+    """A mistake in our code."""
+
+
+def failing_for(bad: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the relay fail at the changes of these products."""
+    events_of = relay_module.new_events
+
+    def new_events(change: Change) -> Iterator[NewEvent]:
+        if change.product_id in bad:
+            raise BugError
+        return events_of(change)
+
+    monkeypatch.setattr(relay_module, "new_events", new_events)
+
+
+def relay_all(relay: Relay, session: Session) -> None:
+    while relay.relay_batch(session):
+        pass
+
+
+def test_a_change_that_cannot_be_relayed_stops_no_other_and_goes_out_once_the_fault_is_removed(
+    rows: WebhookRows, make_relay: MakeRelay, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, faults = [0.0], list[FaultStep]()
+    relay = make_relay(clock=lambda: now[0], on_fault=faults.append)
+    for product_id in ("A", "BAD-1", "B", "BAD-2", "C"):
+        rows.set_stock(product_id, 12)
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        failing_for({"BAD-1", "BAD-2"}, patch)
+        relay_all(relay, session)
+        assert {product for product, _ in events(rows)} == {"A", "B", "C"}
+        assert faults == [FaultStep.RELAY] * 2
+        told = [log["product_id"] for log in logs if log["event"] == "relay.fault"]
+        assert told == ["BAD-1", "BAD-2"]
+    relay_all(relay, session)
+    assert not relayed(rows)  # it has its pause
+    now[0] += relay_module.ASIDE_FOR
+    relay_all(relay, session)
+    assert relayed(rows)
+    assert {product for product, _ in events(rows)} == {"A", "B", "C", "BAD-1", "BAD-2"}
+
+
+def test_a_change_that_postgresql_refuses_to_store_stops_no_other(
+    rows: WebhookRows, relay: Relay, session: Session
+) -> None:
+    rows.run("ALTER TABLE {env}.events ADD CONSTRAINT no_bad CHECK (product_id <> 'BAD')")
+    for product_id in ("A", "BAD", "B"):
+        rows.set_stock(product_id, 12)
+    relay_all(relay, session)
+    assert {product for product, _ in events(rows)} == {"A", "B"}
+    assert rows.one("SELECT product_id FROM {env}.stock_changes WHERE NOT relayed") == "BAD"
+
+
+def test_a_fault_of_every_change_is_not_taken_for_one_of_each(
+    rows: WebhookRows, make_relay: MakeRelay, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "ASIDE_MOST", 3)
+    products = {f"P-{number}" for number in range(5)}
+    for product_id in sorted(products):
+        rows.set_stock(product_id, 12)
+    with monkeypatch.context() as patch:
+        failing_for(products, patch)
+        relay = make_relay()
+        with pytest.raises(BugError):
+            relay_all(relay, session)
+    relay_all(relay, session)
+    assert len(events(rows)) == 2
 
 
 def test_a_real_valkey_gets_the_wake_ups(

@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
 from services.kernel.environments import Environment
-from services.webhooks.delivery.schedule import RetrySchedule
 from services.webhooks.scheduler.scheduler import Scheduler
 from services.webhooks.sessions import Session, connect
 from tests.conftest import Database
 from tests.recorded_wakeups import RecordedWakeups
+from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows, connect_owner
 
-MakeScheduler = Callable[[], Scheduler]
-SCHEDULE = RetrySchedule.of("5,30,120,600")
-CHANCE = 0.5  # no jitter
+MakeScheduler = Callable[..., Scheduler]
 
 
 class Clock:
@@ -26,6 +25,15 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+    def advance_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Move on and on, until a scheduler that runs has done something."""
+
+        def look() -> bool:
+            self.now += 0.5
+            return condition()
+
+        wait_for(look, what)
 
 
 @pytest.fixture
@@ -53,15 +61,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make_scheduler(database: Database, wakeups: RecordedWakeups, clock: Clock) -> MakeScheduler:
-    def make() -> Scheduler:
+    def make(**more: Any) -> Scheduler:  # noqa: ANN401 -- what a Scheduler takes
         return Scheduler(
             database.url("sandbox_webhooks"),
             Environment.SANDBOX,
             wakeups,
             poll_seconds=0.05,
-            schedule=SCHEDULE,
-            chance=lambda: CHANCE,
             clock=clock,
+            **more,
         )
 
     return make

@@ -1,6 +1,8 @@
 """The scheduler: whatever nobody else moves on, it does, pass by pass."""
 
+import itertools
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -8,13 +10,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.kernel.environments import Environment
+from services.webhooks.delivery.claims import LEASE
+from services.webhooks.faults import FaultStep
 from services.webhooks.queue import Lane
+from services.webhooks.scheduler import store
 from services.webhooks.scheduler.scheduler import Scheduler
 from services.webhooks.scheduler.store import SchedulerStore
 from services.webhooks.sessions import Session
 from services.webhooks.states import DeliveryState
 from tests.conftest import Database
-from tests.integration.webhooks.scheduler.conftest import SCHEDULE, Clock, MakeScheduler
+from tests.integration.webhooks.scheduler.conftest import Clock, MakeScheduler
 from tests.page_reads import PageReads
 from tests.recorded_wakeups import RecordedWakeups, Wakeup
 from tests.waiting import Running, wait_for
@@ -51,47 +56,93 @@ def mails(rows: WebhookRows) -> list[tuple[str, str]]:
     return rows.run("SELECT kind, reason FROM {env}.mails")
 
 
-@pytest.mark.parametrize("made", [1, 4, 5])
-def test_a_lapsed_lease_is_an_attempt_of_unknown_outcome_and_is_tried_again(
+@pytest.mark.parametrize("made", [1, 4, 5, 6])
+def test_a_lapsed_lease_is_no_attempt_of_the_partner_and_is_tried_again(
     rows: WebhookRows, scheduler: Scheduler, session: Session, endpoint: UUID, made: int
 ) -> None:
     event = rows.delivery(endpoint, state=SENDING, attempts=made, lease_in="-15 s")
-    scheduler.make_pass(session)
-    state, counted, due_in, leased, finished = delivery(rows, event)
-    assert (state, counted, leased, finished) == (RETRYING, made, False, False)
-    expected = SCHEDULE.delay(min(made, 4), 0.5)
-    assert expected - timedelta(seconds=10) < due_in <= expected
-    assert attempts(rows) == [("unknown", made, 30_000)]  # claimed 45 s ago
-    assert mails(rows) == []
-    failing, incident = rows.endpoint_columns(endpoint, "failing_since, incident_since")
-    assert (failing is not None, incident) == (True, None)
-
-
-def test_a_sixth_attempt_that_lapsed_is_the_last_and_opens_an_incident(
-    rows: WebhookRows, scheduler: Scheduler, session: Session, endpoint: UUID
-) -> None:
-    events = [rows.delivery(endpoint, state=SENDING, attempts=6, lease_in="-1 s") for _ in range(2)]
     with capture_logs() as logs:
         scheduler.make_pass(session)
-    for event in events:
-        state, counted, _, leased, finished = delivery(rows, event)
-        assert (state, counted, leased, finished) == (EXHAUSTED, 6, False, True)
-    told = [log for log in logs if log["event"] == "delivery.exhausted"]
-    assert {log["event_id"] for log in told} == {str(event) for event in events}
-    assert [kind for kind, _ in mails(rows)] == ["incident_opened"]
-    assert mails(rows)[0][1].startswith("unknown: ")
-    failing, incident = rows.endpoint_columns(endpoint, "failing_since, incident_since")
-    assert failing is not None
-    assert incident is not None
+    state, counted, due_in, leased, finished = delivery(rows, event)
+    expected = RETRYING if made > 1 else DeliveryState.PENDING
+    assert (state, counted, leased, finished) == (expected, made - 1, False, False)
+    assert timedelta(0) < due_in <= timedelta(seconds=1)
+    assert attempts(rows) == mails(rows) == []
+    troubles = rows.endpoint_columns(endpoint, "failing_since, incident_since, slow_until")
+    assert troubles == (None, None, None)
+    assert [(log["event"], log["log_level"]) for log in logs] == [("delivery.lapsed", "error")]
 
 
-def test_an_incident_under_way_is_not_told_again(
-    rows: WebhookRows, scheduler: Scheduler, session: Session, endpoint: UUID
+def test_a_delivery_that_ends_its_worker_each_time_is_tried_ever_more_rarely_and_never_given_up(
+    rows: WebhookRows, make_scheduler: MakeScheduler, session: Session, endpoint: UUID
 ) -> None:
-    for _ in range(2):
-        rows.delivery(endpoint, state=SENDING, attempts=6, lease_in="-1 s")
+    event = rows.delivery(endpoint, state=SENDING, attempts=1, lease_in="-1 s")
+    faults: list[FaultStep] = []
+    scheduler = make_scheduler(on_fault=faults.append)
+    pauses: list[timedelta] = []
+    for _ in range(12):
+        rows.run(
+            "UPDATE {env}.deliveries SET state = 'sending', attempts = 1, claimed_at = now(),"
+            " lease_until = now() - interval '1 s'"
+        )
         scheduler.make_pass(session)
-    assert len(mails(rows)) == 1
+        state, counted, due_in, _, _ = delivery(rows, event)
+        assert (state, counted) == ("pending", 0)
+        pauses.append(due_in)
+    assert all(after > before for before, after in itertools.pairwise(pauses[:9]))
+    assert timedelta(minutes=9) < pauses[-1] <= timedelta(minutes=10)
+    assert attempts(rows) == mails(rows) == []
+    assert faults == [FaultStep.LEASE] * 12
+
+
+def test_leases_get_time_to_be_renewed_after_the_schedulers_own_outage(
+    rows: WebhookRows, make_scheduler: MakeScheduler, clock: Clock, endpoint: UUID
+) -> None:
+    event = rows.delivery(endpoint, state=SENDING, attempts=1, lease_in="-1 s")
+    rows.delivery(endpoint)
+    passes: list[Session] = []
+    with Running(make_scheduler(after_round=passes.append).run):
+        wait_for(lambda: len(passes) > 2, "several passes")
+        assert rows.states(endpoint)[event] == SENDING
+        clock.now += LEASE.total_seconds()
+        wait_for(lambda: rows.states(endpoint)[event] == "pending", "the release")
+
+
+def test_one_endpoint_that_fails_to_be_released_holds_up_nothing_else(
+    *,
+    rows: WebhookRows,
+    make_scheduler: MakeScheduler,
+    session: Session,
+    wakeups: RecordedWakeups,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    partner = rows.partner()
+    bad, good = rows.endpoint(partner), rows.endpoint(partner)
+    for each in (bad, good):
+        rows.delivery(each, state=SENDING, attempts=1, lease_in="-1 s")
+        rows.delivery(each)
+    release = store.release
+
+    def failing(
+        connection: Session,
+        environment: Environment,
+        endpoint_id: UUID,
+        *args: object,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        if endpoint_id == bad:
+            connection.execute("SELECT 1 / 0")
+        release(connection, environment, endpoint_id, *args, **more)
+
+    monkeypatch.setattr(store, "release", failing)
+    faults: list[FaultStep] = []
+    with capture_logs() as logs:
+        make_scheduler(on_fault=faults.append).make_pass(session)
+    assert set(rows.states(bad).values()) == {"sending", "pending"}
+    assert set(rows.states(good).values()) == {"pending"}
+    assert {each.endpoint_id for each in wakeups.sent} == {bad, good}
+    assert sorted(faults) == [FaultStep.LEASE, FaultStep.SCHEDULE]
+    assert "scheduler.fault" in [log["event"] for log in logs]
 
 
 def test_a_lease_that_holds_is_left_alone(
@@ -100,21 +151,22 @@ def test_a_lease_that_holds_is_left_alone(
     holding = rows.delivery(endpoint, state=SENDING, attempts=1, lease_in="20 s")
     lapsed = rows.delivery(endpoint, state=SENDING, attempts=1, lease_in="-1 s")
     scheduler.make_pass(session)
-    assert rows.states(endpoint) == {holding: SENDING, lapsed: RETRYING}
-    assert len(attempts(rows)) == 1
+    assert rows.states(endpoint) == {holding: SENDING, lapsed: "pending"}
 
 
 def test_several_schedulers_count_a_lapsed_lease_once(
-    rows: WebhookRows, make_scheduler: MakeScheduler, endpoint: UUID
+    rows: WebhookRows, make_scheduler: MakeScheduler, clock: Clock, endpoint: UUID
 ) -> None:
     many = 250  # more than one transaction takes
     for _ in range(many):
-        rows.delivery(endpoint, state=SENDING, attempts=1, lease_in="-1 s")
-    with capture_logs() as logs, Running(make_scheduler().run), Running(make_scheduler().run):
-        wait_for(
+        rows.delivery(endpoint, state=SENDING, attempts=2, lease_in="-1 s")
+    schedulers = make_scheduler(), make_scheduler()
+    clock.now += LEASE.total_seconds()
+    with capture_logs() as logs, Running(schedulers[0].run), Running(schedulers[1].run):
+        clock.advance_until(
             lambda: set(rows.states(endpoint).values()) == {RETRYING}, "every delivery retrying"
         )
-    assert len(attempts(rows)) == many
+    assert rows.run("SELECT DISTINCT attempts, faults FROM {env}.deliveries") == [(1, 1)]
     assert [log["event"] for log in logs] == ["delivery.lapsed"] * many
 
 
@@ -161,29 +213,72 @@ def test_each_endpoint_with_something_due_is_woken_once_in_its_lane(
 
 
 def test_wake_ups_do_not_pile_up_while_nobody_takes_them(
-    rows: WebhookRows, scheduler: Scheduler, session: Session, wakeups: RecordedWakeups
+    *,
+    rows: WebhookRows,
+    scheduler: Scheduler,
+    session: Session,
+    wakeups: RecordedWakeups,
+    clock: Clock,
 ) -> None:
     partner = rows.partner()
     endpoints = [rows.endpoint(partner) for _ in range(3)]
     for endpoint in endpoints:
         rows.delivery(endpoint)
     wakeups.queued[Lane.FAST] = 7
-    scheduler.make_pass(session)
-    assert wakeups.sent == []
+    for _ in range(4):  # two seconds, in which there is one pass each half
+        scheduler.make_pass(session)
+        clock.now += 0.5
+    assert len(wakeups.sent) == 2 * len(endpoints)
     wakeups.queued[Lane.FAST] = 6
+    wakeups.sent.clear()
     scheduler.make_pass(session)
     assert {each.endpoint_id for each in wakeups.sent} == set(endpoints)
 
 
+def test_a_due_retry_is_woken_at_once_however_many_wake_ups_of_others_wait(
+    rows: WebhookRows, scheduler: Scheduler, session: Session, wakeups: RecordedWakeups
+) -> None:
+    """A busy fast lane, or the wake-ups that a dead worker had taken: Dramatiq counts both."""
+    partner = rows.partner()
+    busy, other = rows.endpoint(partner), rows.endpoint(partner)
+    rows.delivery(busy)
+    wakeups.queued[Lane.FAST] = 100
+    scheduler.make_pass(session)
+    retry = rows.delivery(other, state=RETRYING, attempts=1)
+    scheduler.make_pass(session)
+    assert rows.states(other) == {retry: "retrying"}
+    assert [each.endpoint_id for each in wakeups.sent] == [busy, other]
+
+
+def test_an_endpoint_whose_lease_lapsed_is_woken_at_once(
+    rows: WebhookRows, scheduler: Scheduler, session: Session, wakeups: RecordedWakeups
+) -> None:
+    endpoint = rows.endpoint(rows.partner())
+    rows.delivery(endpoint)
+    rows.delivery(endpoint, state=SENDING, attempts=1, lease_in="1 hour")
+    wakeups.queued[Lane.FAST] = 100
+    scheduler.make_pass(session)
+    rows.run("UPDATE {env}.deliveries SET lease_until = now() WHERE state = 'sending'")
+    scheduler.make_pass(session)
+    assert [each.endpoint_id for each in wakeups.sent] == [endpoint, endpoint]
+
+
 def test_without_valkey_passes_go_on_and_the_outage_is_told_once(
-    rows: WebhookRows, make_scheduler: MakeScheduler, wakeups: RecordedWakeups, endpoint: UUID
+    *,
+    rows: WebhookRows,
+    make_scheduler: MakeScheduler,
+    wakeups: RecordedWakeups,
+    clock: Clock,
+    endpoint: UUID,
 ) -> None:
     rows.delivery(endpoint)
-    lapsed = rows.delivery(endpoint, state=SENDING, attempts=1, lease_in="-1 s")
+    lapsed = rows.delivery(endpoint, state=SENDING, attempts=2, lease_in="-1 s")
     wakeups.away = True
     scheduler = make_scheduler()
     with capture_logs() as logs, Running(scheduler.run):
-        wait_for(lambda: rows.states(endpoint)[lapsed] == RETRYING, "the lapsed one retrying")
+        clock.advance_until(
+            lambda: rows.states(endpoint)[lapsed] == RETRYING, "the lapsed one retrying"
+        )
         wait_for(lambda: wakeups.calls >= 2, "a second try")  # 1 s after the first
         wakeups.away = False
         wait_for(lambda: len(wakeups.sent) > 0, "a wake-up")

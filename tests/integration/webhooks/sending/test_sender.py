@@ -89,6 +89,76 @@ def test_a_connection_is_closed_after_a_body_beyond_16_kib(sender: Sender) -> No
         assert receiver.connections == 2
 
 
+LEFT_OVER = [
+    pytest.param(b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\nhello", id="204 with a body"),
+    pytest.param(b"HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\nhello", id="304 with a body"),
+    pytest.param(OK + b"more", id="more than Content-Length"),
+    pytest.param(OK + OK, id="a second answer"),
+    pytest.param(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nmore",
+        id="more than the last chunk",
+    ),
+]
+
+
+@pytest.mark.parametrize("answer", LEFT_OVER)
+def test_a_connection_with_bytes_left_over_is_closed_and_not_used_again(
+    sender: Sender, answer: bytes
+) -> None:
+    closed = threading.Event()
+
+    def behave(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(answer)
+        if not connection.recv(1):
+            closed.set()
+
+    with receiving(behave) as receiver:
+        first = sender.send(receiver.url, BODY, {})
+        assert isinstance(first, Answer)
+        assert closed.wait(5)
+        assert sender.send(receiver.url, BODY, {}) == first
+        assert receiver.connections == 2
+
+
+def test_a_tls_connection_with_bytes_left_over_is_not_used_again(
+    make_sender: MakeSender, authority: Authority
+) -> None:
+    sender = make_sender(tls=authority.trusting)
+    sent = threading.Semaphore(0)
+
+    def behave(connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(OK)
+            connection.sendall(b"more")  # a TLS record of its own
+            sent.release()
+
+    with receiving(over_tls(authority.server(), behave)) as receiver:
+        for _ in range(3):
+            url = f"https://127.0.0.1:{receiver.port}/"
+            assert sender.send(url, BODY, {}) == Answer(200)
+            assert sent.acquire(timeout=5)
+        assert receiver.connections == 3
+
+
+def test_a_connection_that_gets_bytes_while_it_is_idle_is_not_used_again(sender: Sender) -> None:
+    answered, unasked = threading.Event(), threading.Event()
+
+    def behave(connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(OK)
+            answered.wait(5)
+            connection.sendall(OK)
+            unasked.set()
+
+    with receiving(behave) as receiver:
+        assert sender.send(receiver.url, BODY, {}) == Answer(200)
+        answered.set()
+        assert unasked.wait(5)
+        assert sender.send(receiver.url, BODY, {}) == Answer(200)
+        assert receiver.connections == 2
+
+
 def test_a_connection_that_was_closed_while_idle_is_replaced_unseen(sender: Sender) -> None:
     closed = threading.Event()
 

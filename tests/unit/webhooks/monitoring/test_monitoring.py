@@ -32,6 +32,7 @@ CLAIM = Claim(
     event_id=UUID(int=2),
     series=1,
     attempt=1,
+    claimed_at=NOW,
     event_type="inventory.updated",
     occurred_at=NOW,
     data="{}",
