@@ -9,6 +9,7 @@ from litestar.types import Scope
 
 from services.kernel.database_calls import DatabaseAwayError
 from services.kernel.errors import STATUS_OF, ErrorCode, PartnerError, envelope
+from services.kernel.external_text import ExternalTextError
 from services.kernel.web.request_scope import UNEXPECTED, current_request_id
 
 NOT_AVAILABLE = "The service is not available; try again"
@@ -41,6 +42,8 @@ def answer_failure(request: Request[Any, Any, Any], exc: Exception) -> Response[
 def _as_partner_error(exc: Exception) -> PartnerError:
     if isinstance(exc, PartnerError):
         return exc
+    if isinstance(exc, ExternalTextError):
+        return PartnerError(ErrorCode.INVALID_REQUEST, str(exc))
     if isinstance(exc, DatabaseAwayError):
         return PartnerError(
             ErrorCode.SERVICE_UNAVAILABLE, NOT_AVAILABLE, headers={"Retry-After": "1"}

@@ -1,6 +1,5 @@
 """Inputs: what a caller sent, or words for what is wrong with it that name the field."""
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn, cast
 from urllib.parse import unquote_to_bytes
@@ -8,11 +7,10 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from services.kernel.errors import ErrorCode, PartnerError
+from services.kernel.external_text import ExternalTextError, check_text, visible
 
 PRODUCT_ID_LIMIT = 64  # characters of a product id
 SHOWN = 64  # characters of a caller's own text that a message repeats
-
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def refuse(message: str) -> NoReturn:
@@ -22,7 +20,7 @@ def refuse(message: str) -> NoReturn:
 
 def shown(text: str) -> str:
     """Return a caller's text for a message: short, and without what could disturb a log."""
-    return f"`{CONTROL.sub('?', text[:SHOWN])}`"
+    return f"`{visible(text[:SHOWN])}`"
 
 
 def listed(names: Collection[str]) -> str:
@@ -69,14 +67,10 @@ def check_product_id(field: str, product_id: object) -> None:
     """Raise PartnerError (400) unless this can be a product id."""
     if not isinstance(product_id, str):
         refuse(f"`{field}` must be a string")
-    if not 1 <= len(product_id) <= PRODUCT_ID_LIMIT:
-        refuse(f"`{field}` must have 1 to {PRODUCT_ID_LIMIT} characters")
-    control = CONTROL.search(product_id)
-    if control:
-        refuse(
-            f"`{field}` must have no control characters:"
-            f" U+{ord(control[0]):04X} at character {control.start() + 1}"
-        )
+    try:
+        check_text(field, product_id, least=1, most=PRODUCT_ID_LIMIT)
+    except ExternalTextError as exc:
+        refuse(str(exc))
 
 
 def _decoded(what: str, text: bytes) -> str:
