@@ -8,7 +8,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from services.kernel.errors import ErrorCode, PartnerError
 from services.kernel.timestamps import Stamps
-from services.kernel.web.failures import REFUSALS, refuse_trailing_slash
+from services.kernel.web.failures import REFUSALS
 from services.kernel.web.inputs import query_parameters, refuse
 from services.kernel.web.request_scope import send_json
 from services.query.cursors import Cursor, NotACursorError, decode, encode
@@ -27,7 +27,6 @@ def changes_handler(delta: Delta, clock: Callable[[], float]) -> ASGIApp:
     stamps = Stamps()
 
     async def query_changes(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-        refuse_trailing_slash(scope)
         asked = cast("HTTPScope", scope)
         if asked["method"] != "GET":
             raise PartnerError(*REFUSALS[405], headers={"Allow": "GET"})

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from services.kernel.web.failures import answer_failure
 from services.kernel.web.health import Dependency, health_routes
 from services.kernel.web.metrics import RequestMetrics
+from services.kernel.web.paths import RawPaths, decode_path_parameters
 from services.kernel.web.request_scope import RequestScope
 
 FailureHandlers = dict[
@@ -38,9 +39,10 @@ def make_app(
     app = Litestar(
         route_handlers=[*routes, *health_routes(dependencies), metrics.route()],
         exception_handlers={**(exception_handlers or {Exception: answer_failure})},
+        before_request=decode_path_parameters,
         lifespan=[lifespan],
         openapi_config=openapi,
         logging_config=None,
         debug=False,
     )
-    return RequestScope(app, metrics)
+    return RequestScope(RawPaths(app), metrics)

@@ -5,7 +5,6 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import Scope
 
 from services.kernel.database_calls import DatabaseAwayError
 from services.kernel.errors import STATUS_OF, ErrorCode, PartnerError, envelope
@@ -23,15 +22,6 @@ REFUSALS: dict[int, tuple[ErrorCode, str]] = {
     413: (ErrorCode.PAYLOAD_TOO_LARGE, "The request body is too large"),
     415: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json"),
 }
-
-
-def refuse_trailing_slash(scope: Scope) -> None:
-    """Raise PartnerError (404) for a path that Litestar takes for the same one without the slash.
-
-    The contract has one spelling of each path.
-    """
-    if scope["raw_path"].endswith(b"/"):
-        raise PartnerError(*REFUSALS[404])
 
 
 def answer_failure(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:

@@ -86,12 +86,14 @@ def test_a_removed_product_is_gone_and_noted(
 
 SPECIAL = {
     "A%2FB": "A/B",
-    "A/B": "A/B",
     "%2FA%2F%2FB%2F": "/A//B/",
     "%2E%2E": "..",
     "caf%C3%A9%20%25%3F%23": "café %?#",
     "stock%2Fstock": "stock/stock",
     "A+B": "A+B",
+    "import": "import",
+    "%69mport": "import",
+    "import%2F": "import/",
 }
 
 
@@ -125,6 +127,14 @@ def test_a_wrong_quantity_or_id_is_told(admin: AdminProcess) -> None:
         answer = client.put(path, json=body)
         assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST"), answer.text
         assert words in answer.json()["message"]
+
+
+@pytest.mark.parametrize("path", ["A/B", "A/", "/A", "A//", "", "/"])
+def test_a_slash_of_an_id_is_sent_as_2f(admin: AdminProcess, path: str) -> None:
+    client = admin.client()
+    url = f"/live/stock/{path}"
+    assert client.put(url, json={"quantity": 1}).status_code in (404, 405)
+    assert client.delete(url).status_code in (404, 405)
 
 
 def test_a_viewer_looks_and_sets_nothing(admin: AdminProcess) -> None:
