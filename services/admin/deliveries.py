@@ -15,7 +15,6 @@ from psycopg.rows import TupleRow, dict_row
 from services.admin.endpoints import (
     find_partner_id,
     for_environment,
-    refuse_nul,
     refuse_unknown,
 )
 from services.admin.pages import Listing, Page, listing
@@ -149,7 +148,6 @@ def find_keys(
     limit: int,
 ) -> list[Key]:
     """Return which deliveries are meant, newest first. Raises NotFoundError."""
-    refuse_nul("product_id", wanted.product_id)
     endpoints = _endpoints(connection, environment, wanted)
     values = {
         **msgspec.structs.asdict(wanted),

@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow, class_row
 
 from services.admin.changes import Change
 from services.admin.pages import Listing, Page, cursor_id, listing
-from services.admin.refusals import ConflictError, InvalidError, NotFoundError
+from services.admin.refusals import ConflictError, NotFoundError
 from services.kernel.environments import Environment
 from services.kernel.schema.locks import RELAYING
 
@@ -74,20 +74,12 @@ def find_partner_id(
     """
     if partner is None:
         return None
-    refuse_nul("partner", partner)
     statement = for_environment(environment, FIND_PARTNER)
     row = connection.execute(statement, {"partner": partner}).fetchone()
     if row is None:
         msg = f"there is no partner `{partner}`: `partnerapi partners list` shows them"
         raise NotFoundError(msg)
     return row[0]
-
-
-def refuse_nul(field: str, given: str | None) -> None:
-    """Raise InvalidError for what PostgreSQL's text can't hold."""
-    if given is not None and "\0" in given:
-        msg = f"`{field}` must not hold a NUL character"
-        raise InvalidError(msg)
 
 
 SELECT_ENDPOINTS = """
@@ -108,7 +100,6 @@ def list_endpoints(
     connection: Connection[TupleRow], environment: Environment, wanted: EndpointFilter, page: Page
 ) -> Listing[Endpoint]:
     """Return endpoints, newest first. Raises NotFoundError for a partner that there is not."""
-    refuse_nul("url", wanted.url)
     shown = (EndpointState.ACTIVE, EndpointState.DISABLED)
     values = {
         "partner_id": find_partner_id(connection, environment, wanted.partner),

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from services.admin.api_keys import fingerprint, make_api_key, shown_part
 from services.admin.changes import Change
 from services.admin.keys import Key, KeyState, NewKey, find_key
-from services.admin.partners import NUL, refuse_unknown
+from services.admin.partners import refuse_unknown
 from services.admin.refusals import ConflictError, InvalidError
 from services.kernel.environments import Environment
 
@@ -41,8 +41,6 @@ def create_key(
 
 def _hold_partner(change: Change, partner: str) -> tuple[UUID, datetime]:
     """Hold a partner; return its id and the time. Raises NotFoundError."""
-    if NUL in partner:
-        refuse_unknown(partner)
     row = change.connection.execute(HOLD_PARTNER, {"partner": partner}).fetchone()
     return row if row is not None else refuse_unknown(partner)
 

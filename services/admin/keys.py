@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow, class_row
 
 from services.admin.api_keys import SHOWN_LENGTH, fingerprint, shown_part
 from services.admin.pages import Listing, Page, listing
-from services.admin.partners import NUL, read_partner
+from services.admin.partners import read_partner
 from services.admin.refusals import ConflictError, InvalidError, NotFoundError
 from services.kernel.environments import Environment
 
@@ -118,7 +118,7 @@ def list_keys(connection: Connection[TupleRow], wanted: KeyFilter, page: Page) -
 
 
 def _require_short(prefix: str) -> None:
-    if len(prefix) > SHOWN_LENGTH or NUL in prefix:  # never repeated: it may be a whole key
+    if len(prefix) > SHOWN_LENGTH:  # never repeated: it may be a whole key
         msg = f"`prefix`: at most the first {SHOWN_LENGTH} characters of a key, never all of it"
         raise InvalidError(msg)
 
@@ -159,7 +159,7 @@ def find_key(connection: Connection[TupleRow], name: str) -> Key:
     NotFoundError, and ConflictError when it may be one or another.
     """
     values = {"id": _id_of(name), "fingerprint": fingerprint(name), "shown": name}
-    found = [] if NUL in name else _select(connection, FIND_KEYS, values)
+    found = _select(connection, FIND_KEYS, values)
     if len(found) > 1:
         found = [key for key in found if key.state != KeyState.REVOKED] or found
     if len(found) == 1:

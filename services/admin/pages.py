@@ -1,7 +1,6 @@
 """Pages: lists in pieces; a cursor says after which row the next piece begins."""
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import Generic, NoReturn, TypeVar
 from uuid import UUID
@@ -9,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from services.admin.refusals import InvalidError
+from services.kernel.external_text import check_text
 
 LIMIT = 50
 LIMIT_MOST = 200
@@ -62,8 +62,9 @@ def _cursor_of(key: str) -> str:
 def _key_of(cursor: str) -> str:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
+        key = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+        return check_text("cursor", key)
+    except ValueError:  # those of base64, of UTF-8 and of external text
         _refuse_cursor()
 
 

@@ -14,9 +14,10 @@ from psycopg import Connection, errors, sql
 from psycopg.rows import TupleRow
 
 from services.admin.changes import Change
-from services.admin.partners import NUL, Partner, PartnerState, read_partner
+from services.admin.partners import Partner, PartnerState, read_partner
 from services.admin.refusals import ConflictError, InvalidError
 from services.kernel.environments import Environment
+from services.kernel.external_text import check_text
 from services.kernel.schema.locks import RELAYING
 
 CONTACT_LIMIT = 254  # characters: the longest address that SMTP carries
@@ -118,9 +119,8 @@ UPDATE_STATE = "UPDATE control.partners SET state = %(state)s WHERE id = %(id)s"
 def _set_state(
     change: Change, name: str, state: PartnerState, action: str, reason: str | None
 ) -> Partner:
-    if reason is not None and (len(reason) > REASON_LIMIT or NUL in reason):
-        msg = f"`reason`: at most {REASON_LIMIT} characters, none of them NUL"
-        raise InvalidError(msg)
+    if reason is not None:
+        check_text("reason", reason, most=REASON_LIMIT)
     before = _hold(change, name)
     if before.state == state:
         msg = f"partner {name} is {state} already"
@@ -218,8 +218,7 @@ HOLD_ALONE: LiteralString = "SELECT id FROM control.partners WHERE name = %(name
 
 def _hold(change: Change, name: str, statement: LiteralString = HOLD) -> Partner:
     """Hold a partner's row, so that one changes it at a time. Raises NotFoundError."""
-    if NUL not in name:
-        change.connection.execute(statement, {"name": name})
+    change.connection.execute(statement, {"name": name})
     return read_partner(change.connection, name)
 
 

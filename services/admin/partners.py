@@ -10,10 +10,8 @@ from psycopg import Connection, sql
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.pages import Listing, Page, listing
-from services.admin.refusals import InvalidError, NotFoundError
+from services.admin.refusals import NotFoundError
 from services.kernel.environments import Environment
-
-NUL = "\0"  # PostgreSQL's text can't hold it
 
 
 class PartnerState(StrEnum):
@@ -70,12 +68,8 @@ ORDER BY name LIMIT %(limit)s
 def list_partners(
     connection: Connection[TupleRow], wanted: PartnerFilter, page: Page
 ) -> Listing[Partner]:
-    """Return partners by name. Raises InvalidError."""
+    """Return partners by name."""
     values = {**msgspec.structs.asdict(wanted), "after": page.after, "limit": page.limit + 1}
-    for name, value in values.items():
-        if isinstance(value, str) and NUL in value:
-            msg = f"`{name if name != 'after' else 'cursor'}` must not hold a NUL character"
-            raise InvalidError(msg)
     cursor = connection.cursor(row_factory=class_row(Partner))
     statement = sql.SQL(COUNTED).format(found=sql.SQL(SELECT_PARTNERS))
     rows = cursor.execute(statement, values, prepare=False).fetchall()
@@ -89,8 +83,6 @@ SELECT id, name, tier, contact, state, created_at FROM control.partners WHERE na
 
 def find_partner(connection: Connection[TupleRow], name: str) -> Partner | None:
     """Return the partner of this name, if there is one."""
-    if NUL in name:
-        return None
     cursor = connection.cursor(row_factory=class_row(Partner))
     statement = sql.SQL(COUNTED).format(found=sql.SQL(SELECT_PARTNER))
     return cursor.execute(statement, {"name": name}).fetchone()

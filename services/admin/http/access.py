@@ -15,6 +15,7 @@ from services.admin.audit import Actor
 from services.admin.changes import Admin
 from services.admin.tokens import PREFIX, Role, Token, find_token
 from services.kernel.errors import ErrorCode, PartnerError
+from services.kernel.external_text import check_text
 from services.kernel.web.inputs import listed, refuse, shown
 from services.kernel.web.request_scope import current_request_id
 
@@ -76,10 +77,21 @@ def refuse_unknown_parameters(connection: Connection, handler: BaseRouteHandler)
             refuse(f"{shown(name)} is not a parameter of this request: {wanted}")
 
 
+def refuse_unfit_text(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Raise ExternalTextError for text of the query or the path that can't be stored.
+
+    Before any handler: a filter that PostgreSQL can't read is no fault of the service, and what
+    the audit log can't keep is refused while nothing is changed.
+    """
+    path = {name: text for name, text in connection.path_params.items() if isinstance(text, str)}
+    for name, text in (*path.items(), *connection.query_params.multi_items()):
+        check_text(name, text)
+
+
 def _query_name(name: str, given: FieldDefinition) -> str:
     """Return what a parameter is called outside: `state`, say, is a word of Litestar's own."""
     said = given.kwarg_definition
-    return said.query if isinstance(said, ParameterKwarg) and said.query else name
+    return said.name if isinstance(said, ParameterKwarg) and said.name else name
 
 
 def _unauthorized(message: str) -> PartnerError:

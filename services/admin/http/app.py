@@ -16,7 +16,12 @@ from litestar.types import ASGIApp
 from prometheus_client.registry import Collector
 
 from services.admin.changes import Admin
-from services.admin.http.access import BearerAuthentication, refuse_unknown_parameters, token_finder
+from services.admin.http.access import (
+    BearerAuthentication,
+    refuse_unfit_text,
+    refuse_unknown_parameters,
+    token_finder,
+)
 from services.admin.http.audit import list_audit
 from services.admin.http.deliveries import DELIVERIES
 from services.admin.http.endpoints import ENDPOINTS
@@ -78,7 +83,7 @@ def make_admin_app(
         ROOT,
         route_handlers=HANDLERS,
         middleware=[DefineMiddleware(BearerAuthentication, find=token_finder(admin))],
-        guards=[refuse_unknown_parameters],
+        guards=[refuse_unknown_parameters, refuse_unfit_text],
         dependencies={"admin": Provide(lambda: admin, use_cache=True, sync_to_thread=False)},
         security=[{"token": []}],
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Request, get, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from services.admin.audit import Actor
 from services.admin.changes import Admin
@@ -37,7 +37,7 @@ def search_deliveries(
     environment: Environment,
     partner: str | None = None,
     endpoint: UUID | None = None,
-    in_state: Annotated[DeliveryState | None, Parameter(query="state")] = None,
+    in_state: Annotated[DeliveryState | None, QueryParameter(name="state")] = None,
     event_type: EventType | None = None,
     product_id: str | None = None,
     since: datetime | None = None,

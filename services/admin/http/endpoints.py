@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Request, get, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from services.admin.audit import Actor
 from services.admin.changes import Admin
@@ -45,7 +45,7 @@ def list_all_endpoints(
     admin: Admin,
     environment: Environment,
     partner: str | None = None,
-    in_state: Annotated[EndpointState | None, Parameter(query="state")] = None,
+    in_state: Annotated[EndpointState | None, QueryParameter(name="state")] = None,
     failing: bool | None = None,
     url: str | None = None,
     limit: int = LIMIT,

@@ -11,6 +11,7 @@ from services.admin.gateway.render import PolicyError
 from services.admin.refusals import ConflictError, InvalidError, NotFoundError, RefusedError
 from services.kernel.availability import Availability
 from services.kernel.errors import ErrorCode, envelope
+from services.kernel.external_text import explained
 from services.kernel.web.assembly import FailureHandlers
 from services.kernel.web.failures import NOT_AVAILABLE, answer_failure
 from services.kernel.web.request_scope import current_request_id
@@ -63,7 +64,8 @@ def _answer_validation(request: AnyRequest, exc: ValidationException) -> Respons
 
 def _fault(field: str, message: str) -> str:
     # A parameter called `state` is `in_state` in its handler: Litestar keeps `state` for itself.
-    return f"`{field.removeprefix('in_')}`: {message}" if field else message
+    words = explained(message)
+    return f"`{field.removeprefix('in_')}`: {words}" if field else words
 
 
 def _answer(request: AnyRequest, status: int, code: str, message: str) -> Response[bytes]:

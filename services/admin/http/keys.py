@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, get, patch, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from services.admin.after_change import ChangedKey, MadeKey, RotatedKey, publish_after
 from services.admin.api_keys import SHOWN_LENGTH
@@ -62,7 +62,7 @@ def list_all_keys(
     admin: Admin,
     partner: str | None = None,
     environment: Environment | None = None,
-    in_state: Annotated[KeyState | None, Parameter(query="state")] = None,
+    in_state: Annotated[KeyState | None, QueryParameter(name="state")] = None,
     prefix: str | None = None,
     limit: int = LIMIT,
     cursor: str | None = None,

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from services.admin.after_change import ChangedPartner, publish_after
 from services.admin.audit import Actor
 from services.admin.changes import Admin
 from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.partner_changes import (
+    REASON_LIMIT,
     change_partner,
     create_partner,
     delete_partner,
@@ -28,8 +29,10 @@ from services.admin.partners import (
 )
 from services.admin.refusals import InvalidError
 from services.admin.tokens import Token
+from services.kernel.external_text import ExternalText, FitText
 
 OperatorRequest = Request[Actor, Token, Any]
+Reason = Annotated[FitText, msgspec.Meta(max_length=REASON_LIMIT)]
 
 PATH = "/partners"
 ONE = f"{PATH}/{{name:str}}"
@@ -38,28 +41,28 @@ ONE = f"{PATH}/{{name:str}}"
 class NewPartner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A partner to add."""
 
-    name: str
-    tier: str
-    contact: str
+    name: ExternalText
+    tier: ExternalText
+    contact: ExternalText
 
 
 class PartnerChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What shall be another; null: as it is. A name stays."""
 
-    tier: str | None = None
-    contact: str | None = None
+    tier: ExternalText | None = None
+    contact: ExternalText | None = None
 
 
 class Suspension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why a partner is suspended; the audit log keeps it."""
 
-    reason: str
+    reason: Reason
 
 
 class Resumption(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why a partner may call again; the audit log keeps it."""
 
-    reason: str | None = None
+    reason: Reason | None = None
 
 
 @get(PATH, sync_to_thread=True, tags=["partners"])
@@ -68,7 +71,7 @@ def list_all_partners(
     admin: Admin,
     search: str | None = None,
     tier: str | None = None,
-    in_state: Annotated[PartnerState | None, Parameter(query="state")] = None,
+    in_state: Annotated[PartnerState | None, QueryParameter(name="state")] = None,
     limit: int = LIMIT,
     cursor: str | None = None,
 ) -> Listing[Partner]:

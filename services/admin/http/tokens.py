@@ -11,6 +11,7 @@ from services.admin.audit import Actor
 from services.admin.changes import Admin
 from services.admin.pages import Listing
 from services.admin.tokens import Role, Token, create_token, list_tokens, revoke_token
+from services.kernel.external_text import ExternalText
 
 OperatorRequest = Request[Actor, Token, Any]
 
@@ -18,7 +19,7 @@ OperatorRequest = Request[Actor, Token, Any]
 class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A token to make."""
 
-    name: str
+    name: ExternalText
     role: Role
 
 

@@ -246,12 +246,12 @@ def test_a_wrong_wish_for_a_key_is_told_by_its_field(
         ("POST", "/keys/{id}/rotate", {"expires_at": "2020-01-01T00:00:00Z"}, 400, "in the past"),
         ("POST", "/keys/pk_live_none/revoke", None, 404, "there is no key pk_live_none"),
         ("GET", "/keys/01234567-89ab-cdef-0123-456789abcdef", None, 404, "there is no key 0123"),
-        ("GET", "/keys/a%00b", None, 404, "there is no key"),
+        ("GET", "/keys/a%00b", None, 400, "`key` must have no control characters"),
         ("GET", "/keys?partner=nobody", None, 404, "there is no partner nobody"),
         ("GET", "/keys?state=new", None, 400, "state"),
         ("GET", "/keys?environment=prod", None, 400, "environment"),
         ("GET", "/keys?cursor=YWJj", None, 400, "`cursor` is none of this list's"),
-        ("GET", "/keys?prefix=%00", None, 400, "`prefix`: at most the first 12"),
+        ("GET", "/keys?prefix=%00", None, 400, "`prefix` must have no control characters"),
     ],
 )
 def test_each_refusal_says_what_is_wrong(  # noqa: PLR0917
