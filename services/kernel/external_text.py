@@ -12,11 +12,11 @@ import msgspec
 
 TEXT_LIMIT = 1_000  # characters, where a field has no limit of its own
 
-# The control characters and the line separators U+2028 and U+2029, which are control characters
-# for PostgreSQL in some locales; and the halves of surrogate pairs.
-_UNFIT = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+# The control characters, as the contract and the schema have them for product ids, and the halves
+# of surrogate pairs.
+_UNFIT = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
 UNFIT = re.compile(f"[{_UNFIT}]")
-FIT = f"^(?!.*[{_UNFIT}])"  # for JSON schemas too: a dot stops only at characters that are unfit
+FIT = f"^(?!.*[{_UNFIT}])"  # a dot stops only at a line feed, which is unfit itself
 
 # For the fields of msgspec's Structs. A field with a limit of its own annotates `FitText`.
 FitText = Annotated[str, msgspec.Meta(pattern=FIT)]
