@@ -28,6 +28,7 @@ from services.admin.tokens import Token
 from services.kernel.environments import Environment
 from services.kernel.errors import ErrorCode, PartnerError
 from services.kernel.stock import Item, StockStatus
+from services.kernel.web.bodies import body_parts
 from services.kernel.web.paths import path_segments
 
 OperatorRequest = Request[Actor, Token, Any]
@@ -106,7 +107,6 @@ class TakesCsv(Operation):
     status_code=200,
     tags=["stock"],
     operation_class=TakesCsv,
-    request_max_body_size=FILE_MOST,
 )
 async def import_products(
     *,
@@ -130,7 +130,7 @@ async def import_products(
         admin, request.user, environment, options, stopping=ending.is_set, sleep=ending.wait
     )
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as file:
-        async for part in request.stream():
+        async for part in body_parts(request.scope, request.receive, limit=FILE_MOST):
             file.write(part)
         file.seek(0)
         return await _to_the_end(run, file, file_name, ending)

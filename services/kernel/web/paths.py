@@ -64,7 +64,7 @@ def path_segments(raw_path: bytes) -> list[str]:
 
 async def decode_path_parameters(request: Request[Any, Any, Any]) -> None:
     """Decode the two escapes that RawPaths has left in Litestar's path parameters."""
-    parameters = request.scope["path_params"]
+    parameters: dict[str, Any] = request.path_params
     if parameters:  # Litestar keeps the dictionary for the next request of this path
         request.scope["path_params"] = {
             name: unquote(value) if isinstance(value, str) else value

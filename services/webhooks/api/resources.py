@@ -14,7 +14,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from services.kernel import headers
 from services.kernel.environments import Environment
 from services.kernel.errors import PartnerError
-from services.kernel.web.bodies import ClientGoneError, read_json_body
+from services.kernel.web.bodies import ClientGoneError, has_body, read_json_body
 from services.kernel.web.failures import REFUSALS
 from services.kernel.web.paths import path_segments
 from services.kernel.web.request_scope import request_headers, send_json
@@ -51,8 +51,7 @@ class Call:
     @property
     def has_body(self) -> bool:
         """Whether a body was sent, be it of no JSON."""
-        given = request_headers(self.scope)
-        return b"transfer-encoding" in given or given.get(b"content-length", b"0") != b"0"
+        return has_body(self.scope)
 
     def _id(self, name: str, refusal: Refusal) -> UUID:
         given = self.parameters[name]
