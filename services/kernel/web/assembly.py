@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from litestar import Litestar, Request, Response
+from litestar.datastructures import CacheControlHeader
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 from prometheus_client.registry import Collector
@@ -40,6 +41,7 @@ def make_app(
         route_handlers=[*routes, *health_routes(dependencies), metrics.route()],
         exception_handlers={**(exception_handlers or {Exception: answer_failure})},
         before_request=decode_path_parameters,
+        cache_control=CacheControlHeader(no_store=True),
         lifespan=[lifespan],
         openapi_config=openapi,
         logging_config=None,

@@ -11,6 +11,7 @@ from services.kernel.web.inputs import refuse, shown
 from services.kernel.web.request_scope import request_headers
 
 BODY_LIMIT = 128 * 1024  # bytes; 100 ids of 64 four-byte characters, all escaped, are 77 kB
+ENCODED = "The Content-Encoding {} is not supported: send the body as it is"
 MALFORMED_BODY = "malformed_body"  # in the scope of a request whose chunks broke off
 
 _JSON = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
@@ -67,8 +68,7 @@ def _check_headers(given: Mapping[bytes, bytes], limit: int) -> None:
     coding = given.get(b"content-encoding")
     if coding is not None and coding.lower() != b"identity":
         named = shown(coding.decode("latin-1"))
-        message = f"The Content-Encoding {named} is not supported: send the body as it is"
-        raise PartnerError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, message)
+        raise PartnerError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, ENCODED.format(named))
     # The server has checked that the length is a number; it may be absent from a chunked body.
     if int(given.get(b"content-length", b"0")) > limit:
         raise PartnerError(*REFUSALS[413])

@@ -11,6 +11,7 @@ from services.kernel.errors import STATUS_OF, ErrorCode, PartnerError, envelope
 from services.kernel.external_text import ExternalTextError
 from services.kernel.web.request_scope import UNEXPECTED, current_request_id
 
+NO_STORE = {"Cache-Control": "no-store"}  # a cache would keep a 404 of its own accord
 NOT_AVAILABLE = "The service is not available; try again"
 
 log = structlog.get_logger()
@@ -51,6 +52,6 @@ def _respond(request: Request[Any, Any, Any], error: PartnerError) -> Response[b
     return Response(
         envelope(error.code, error.message, current_request_id(request.scope)),
         status_code=STATUS_OF[error.code],
-        headers=error.headers,
+        headers={**NO_STORE, **error.headers},
         media_type="application/json",
     )

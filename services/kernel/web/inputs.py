@@ -99,7 +99,7 @@ def _unreadable(body: bytes) -> str:
         return "it begins with a byte order mark: send it without"
     # JSON begins with two ASCII characters, which have a zero byte each in UTF-16 and UTF-32.
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in body[:2]:
-        return "it is UTF-16 or UTF-32: send it as UTF-8"
+        return "it is UTF-16 or UTF-32, not UTF-8"
     try:
         body.decode()
     except UnicodeDecodeError:

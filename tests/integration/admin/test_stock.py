@@ -64,6 +64,15 @@ def test_what_is_set_is_answered_noted_and_told_to_partners(
     assert changes.fetchall() == [(None, 12), (12, 3)]
 
 
+def test_no_cache_may_keep_what_admin_answers(admin: AdminProcess) -> None:
+    client = admin.client()
+    client.put("/live/stock/NEW-1", json={"quantity": 3})
+    paths = {"/live/stock/NEW-1": 200, "/live/stock/none": 404, "/live/stock?limit=x": 400}
+    for path, status in paths.items():
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (status, "no-store")
+
+
 def test_the_same_quantity_again_is_no_change(
     admin: AdminProcess, owner: psycopg.Connection[Any]
 ) -> None:

@@ -113,7 +113,7 @@ RAW: list[tuple[bytes, str]] = [
     (b"[]", "must be a JSON object"),
     (b"null", "must be a JSON object"),
     (b"\xef\xbb\xbf{}", "a byte order mark: send it without"),
-    ("{}".encode("utf-16"), "UTF-16 or UTF-32: send it as UTF-8"),
+    ("{}".encode("utf-16"), "UTF-16 or UTF-32, not UTF-8"),
     ("{}".encode("utf-16-be"), "UTF-16 or UTF-32"),
     ("{}".encode("utf-32-le"), "UTF-16 or UTF-32"),
 ]
