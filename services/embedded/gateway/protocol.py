@@ -65,22 +65,17 @@ class GatewayProtocol(UpgradeIgnoringProtocol):
     # The parser's callbacks, in their order.
 
     def on_message_begin(self) -> None:
-        if not self._replaying:
-            super().on_message_begin()
-            self._in_head = True
-            self._target = b""
-            self._fields = 0  # bytes of header fields
+        super().on_message_begin()
+        self._in_head = True
+        self._target = b""
+        self._fields = 0  # bytes of header fields
 
     def on_url(self, url: bytes) -> None:
-        if self._replaying:
-            return
         self._target += url
         if len(self._target) > MAX_LINE:
             self._raise_fault(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._replaying:
-            return
         size = len(name) + len(value) + 4  # ": " and CRLF
         self._fields += size
         if size > MAX_LINE or self._fields > MAX_HEAD:
@@ -88,8 +83,6 @@ class GatewayProtocol(UpgradeIgnoringProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._replaying:
-            return
         self._in_head = False
         self._moved = True
         self._complete_scope()
