@@ -7,6 +7,7 @@ from threading import Thread
 import uvicorn
 from litestar.types import ASGIApp
 
+from services.kernel.web.protocol import ServiceProtocol
 from services.kernel.web.serving import listen
 from tests.waiting import DEADLINE, wait_for
 
@@ -15,7 +16,14 @@ from tests.waiting import DEADLINE, wait_for
 def served(app: ASGIApp) -> Generator[str]:
     """Serve an app for the length of a with block; give its address. It has ended afterwards."""
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(app, lifespan="on", log_config=None, access_log=False, ws="none")  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        http=ServiceProtocol,
+        ws="none",
+    )
     server = uvicorn.Server(config)
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

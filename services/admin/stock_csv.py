@@ -140,14 +140,14 @@ def read_line(number: int, text: str) -> Good | Wrong:
 
 
 def fields_of(text: str) -> list[str] | None:
-    """Return a line's fields without quotes and the spaces around them; None: quotes are wrong."""
+    """Return a line's fields; None: quotes are wrong. Spaces count only within quotes."""
     if '"' not in text:
         return [field.strip(" \t") for field in text.split(",")]
     found: list[str] = []
     place = 0
     while match := FIELD.match(text, place):
         quoted, plain, behind = match.groups()
-        found.append((plain if quoted is None else quoted.replace('""', '"')).strip(" \t"))
+        found.append(plain.strip(" \t") if quoted is None else quoted.replace('""', '"'))
         if not behind:
             return found
         place = match.end()

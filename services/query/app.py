@@ -15,7 +15,7 @@ from services.kernel.errors import ErrorCode, PartnerError
 from services.kernel.timestamps import Stamps
 from services.kernel.web.assembly import Lifespan, make_app
 from services.kernel.web.bodies import ClientGoneError, read_json_body
-from services.kernel.web.failures import REFUSALS, refuse_trailing_slash
+from services.kernel.web.failures import REFUSALS
 from services.kernel.web.gateway_only import GatewayOnly
 from services.kernel.web.health import Dependency
 from services.kernel.web.inputs import check_product_id
@@ -113,7 +113,6 @@ def stock_route(inventory: Inventory) -> HTTPRouteHandler:
 
 
 async def _requested_ids(scope: HTTPScope, receive: Receive) -> list[str]:
-    refuse_trailing_slash(scope)
     method = str(scope["method"])
     if method == "POST":
         return ids_of_body(await read_json_body(scope, receive))

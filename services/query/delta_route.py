@@ -8,8 +8,8 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from services.kernel.errors import ErrorCode, PartnerError
 from services.kernel.timestamps import Stamps
-from services.kernel.web.failures import REFUSALS, refuse_trailing_slash
-from services.kernel.web.inputs import query_parameters, refuse
+from services.kernel.web.failures import REFUSALS
+from services.kernel.web.inputs import refuse, single_parameters
 from services.kernel.web.request_scope import send_json
 from services.query.cursors import Cursor, NotACursorError, decode, encode
 from services.query.delta import Delta, Page, StartAnewError
@@ -27,7 +27,6 @@ def changes_handler(delta: Delta, clock: Callable[[], float]) -> ASGIApp:
     stamps = Stamps()
 
     async def query_changes(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-        refuse_trailing_slash(scope)
         asked = cast("HTTPScope", scope)
         if asked["method"] != "GET":
             raise PartnerError(*REFUSALS[405], headers={"Allow": "GET"})
@@ -49,11 +48,7 @@ async def _next_page(delta: Delta, cursor: Cursor | None, limit: int) -> Page:
 
 def _asked(query_string: bytes) -> tuple[Cursor | None, int]:
     """Return the cursor, None to start, and the limit. Raises PartnerError (400)."""
-    given: dict[str, str] = {}
-    for name, value in query_parameters(query_string, PARAMETERS):
-        if name in given:
-            refuse(f"`{name}` is sent more than once")
-        given[name] = value
+    given = single_parameters(query_string, PARAMETERS)
     cursor = _cursor(given["cursor"]) if "cursor" in given else None
     return cursor, _limit(given.get("limit", str(PAGE_MOST)))
 

@@ -14,7 +14,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from services.kernel.errors import PartnerError
-from services.kernel.web.failures import REFUSALS, refuse_trailing_slash
+from services.kernel.web.failures import REFUSALS
 
 CONTRACT = Path(__file__).parents[2] / "specs" / "api" / "partner-inventory-api.yaml"
 CONTRACT_PATH = "/partner/v1/openapi.yaml"
@@ -89,7 +89,6 @@ def _route(
 
     @asgi(path, copy_scope=False)
     async def get_document(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-        refuse_trailing_slash(scope)
         if cast("HTTPScope", scope)["method"] != "GET":
             raise PartnerError(*REFUSALS[405], headers={"Allow": "GET"})
         await send({"type": "http.response.start", "status": 200, "headers": encoded})

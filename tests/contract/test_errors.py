@@ -10,7 +10,7 @@ import yaml
 
 from services.embedded.gateway.plugins import error_envelope
 from services.kernel.errors import STATUS_OF
-from services.kernel.web import failures, gateway_only, request_scope
+from services.kernel.web import bodies, failures, gateway_only, request_scope
 from services.query import delta_route
 from services.query.requests import BATCH_LIMIT
 from services.webhooks.api import refusals
@@ -48,6 +48,7 @@ def said_by_the_code() -> set[tuple[int, str, str]]:
         delta_route.START_ANEW: "CURSOR_EXPIRED",
         failures.NOT_AVAILABLE: "SERVICE_UNAVAILABLE",
         request_scope.UNEXPECTED: "INTERNAL_ERROR",
+        bodies.ENCODED.format("`gzip`"): "UNSUPPORTED_MEDIA_TYPE",
         f"Maximum {BATCH_LIMIT} products per request": "BATCH_SIZE_EXCEEDED",
     }
     told |= {(code, message) for message, code in codes.items()}

@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 from services.embedded.state import StateFolder, database_url
-from tests.e2e.conftest import QUERY, LocalStack, wait_for
+from tests.e2e.conftest import QUERY, SANDBOX_HOST, LocalStack, wait_for
+from tests.product_ids import IDS, lightly_escaped
 
 JSON = {"Content-Type": "application/json"}
 LISTED = "`product_ids[1]`"
@@ -76,6 +77,20 @@ def test_a_bad_query_string_is_400_and_the_message_names_what_is_wrong(
         answer = client.get(QUERY + query)
     assert answer.status_code == 400
     assert words in answer.json()["message"]
+
+
+def test_a_hostile_id_is_the_same_product_through_the_gateway(stack: LocalStack) -> None:
+    with stack.partner(stack.key("sandbox", "qa"), host=SANDBOX_HOST) as client:
+        expected: list[tuple[str, int]] = []
+        for number, product_id in enumerate(IDS):
+            if set(product_id) == {"."}:
+                continue  # in a path it is no segment, escaped or not: RFC 3986
+            path = f"/partner/v1/sandbox/inventory/{lightly_escaped(product_id)}"
+            put = client.put(path, json={"quantity": number})
+            assert put.status_code == 200, (product_id, put.text)
+            expected.append((product_id, number))
+        found = client.post(QUERY, json={"product_ids": [each for each, _ in expected]}).json()
+    assert [(item["product_id"], item["quantity"]) for item in found["items"]] == expected
 
 
 def test_101_products_are_too_many_in_either_form(stack: LocalStack) -> None:

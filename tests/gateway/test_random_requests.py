@@ -49,7 +49,7 @@ names = st.one_of(
 )
 values = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60).map(str.strip)
 headers = st.lists(st.tuples(names, values), max_size=12)
-bodies = st.one_of(st.binary(max_size=300), st.integers(0, 70_000).map(lambda size: b"x" * size))
+bodies = st.one_of(st.binary(max_size=300), st.integers(0, 140_000).map(lambda size: b"x" * size))
 
 
 @st.composite

@@ -78,7 +78,7 @@ def test_odd_requests_make_no_label_value_that_is_not_documented(program: str) -
 @pytest.mark.parametrize("program", HTTP)
 def test_the_page_names_every_route_and_no_other(program: str) -> None:
     app: Any = served()[program]
-    templates = {each.path_format for each in app._app.routes}
+    templates = {each.path_format for each in app._app._app.routes}
     if program == "api":
         templates = {each for each in templates if not each.startswith("/partner")}
         assert routes()[program] > templates

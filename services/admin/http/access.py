@@ -16,7 +16,7 @@ from services.admin.changes import Admin
 from services.admin.tokens import PREFIX, Role, Token, find_token
 from services.kernel.errors import ErrorCode, PartnerError
 from services.kernel.external_text import check_text
-from services.kernel.web.inputs import listed, refuse, shown
+from services.kernel.web.inputs import refuse, single_parameters
 from services.kernel.web.request_scope import current_request_id
 
 SCHEME = "bearer"
@@ -63,18 +63,19 @@ def token_finder(admin: Admin) -> FindToken:
     return find
 
 
-def refuse_unknown_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Raise PartnerError (400) for a query parameter that the handler does not have.
+def check_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Raise PartnerError (400) for a query parameter that the handler can't take as it was sent.
 
-    Litestar would drop it, and a mistyped filter would list everything.
+    Litestar would drop an unknown one, so that a mistyped filter lists everything, take the last
+    of two, and read `1e2` as 100.
     """
     parameters = handler.parsed_fn_signature.parameters.items()
     ours = {"request", "data", "admin", *connection.path_params}
-    known = sorted(_query_name(name, given) for name, given in parameters if name not in ours)
-    for name in connection.query_params:
-        if name not in known:
-            wanted = f"send {listed(known)} only" if known else "it has none"
-            refuse(f"{shown(name)} is not a parameter of this request: {wanted}")
+    known = {_query_name(name, given): given for name, given in parameters if name not in ours}
+    query_string = cast("HTTPScope", connection.scope)["query_string"]
+    for name, value in single_parameters(query_string, sorted(known)).items():
+        if known[name].annotation is int and not (value.isascii() and value.isdecimal()):
+            refuse(f"`{name}` must be a whole number")
 
 
 def refuse_unfit_text(connection: Connection, _handler: BaseRouteHandler) -> None:

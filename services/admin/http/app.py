@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector
 from services.admin.changes import Admin
 from services.admin.http.access import (
     BearerAuthentication,
+    check_parameters,
     refuse_unfit_text,
-    refuse_unknown_parameters,
     token_finder,
 )
 from services.admin.http.audit import list_audit
@@ -29,6 +29,7 @@ from services.admin.http.failures import exception_handlers
 from services.admin.http.gateway import GATEWAY
 from services.admin.http.keys import KEYS
 from services.admin.http.partners import PARTNERS
+from services.admin.http.requests import StrictRequest
 from services.admin.http.stock import STOCK_HANDLERS
 from services.admin.http.tokens import TOKENS
 from services.kernel.availability import Availability
@@ -82,8 +83,9 @@ def make_admin_app(
     routes = Router(
         ROOT,
         route_handlers=HANDLERS,
+        request_class=StrictRequest,
         middleware=[DefineMiddleware(BearerAuthentication, find=token_finder(admin))],
-        guards=[refuse_unknown_parameters, refuse_unfit_text],
+        guards=[check_parameters, refuse_unfit_text],
         dependencies={"admin": Provide(lambda: admin, use_cache=True, sync_to_thread=False)},
         security=[{"token": []}],
     )

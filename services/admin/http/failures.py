@@ -13,7 +13,7 @@ from services.kernel.availability import Availability
 from services.kernel.errors import ErrorCode, envelope
 from services.kernel.external_text import explained
 from services.kernel.web.assembly import FailureHandlers
-from services.kernel.web.failures import NOT_AVAILABLE, answer_failure
+from services.kernel.web.failures import NO_STORE, NOT_AVAILABLE, answer_failure
 from services.kernel.web.request_scope import current_request_id
 
 AnyRequest = Request[Any, Any, Any]
@@ -70,4 +70,4 @@ def _fault(field: str, message: str) -> str:
 
 def _answer(request: AnyRequest, status: int, code: str, message: str) -> Response[bytes]:
     body = envelope(code, message, current_request_id(request.scope))
-    return Response(body, status_code=status, media_type="application/json")
+    return Response(body, status_code=status, headers=NO_STORE, media_type="application/json")

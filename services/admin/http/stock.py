@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import Request, Response, delete, get, post, put
@@ -17,7 +16,6 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from services.admin.audit import Actor
 from services.admin.changes import Admin
 from services.admin.pages import LIMIT, Listing, page_of
-from services.admin.refusals import InvalidError
 from services.admin.stock import (
     StockFilter,
     get_stock,
@@ -30,11 +28,14 @@ from services.admin.tokens import Token
 from services.kernel.environments import Environment
 from services.kernel.errors import ErrorCode, PartnerError
 from services.kernel.stock import Item, StockStatus
+from services.kernel.web.bodies import body_parts
+from services.kernel.web.paths import path_segments
 
 OperatorRequest = Request[Actor, Token, Any]
 
 STOCK = "/{environment:str}/stock"
-PRODUCT = f"{STOCK}/{{product_id:path}}"
+IMPORT = f"{STOCK}/import"
+PRODUCT = f"{STOCK}/{{product_id:str}}"
 FILE_MOST = 32 * 1024 * 1024  # bytes; 200,000 lines are 3 to 5 MB
 IN_MEMORY = 1024 * 1024  # bytes of a file that is on its way; more goes to disk
 
@@ -61,14 +62,12 @@ def list_products(
         return list_stock(connection, environment, StockFilter(search=search, status=status), page)
 
 
-@get(PRODUCT, sync_to_thread=True, tags=["stock"])
 def get_product(admin: Admin, request: OperatorRequest, environment: Environment) -> Item:
     """Return a product's stock."""
     with admin.reading() as connection:
         return get_stock(connection, environment, product_of(request))
 
 
-@put(PRODUCT, sync_to_thread=True, tags=["stock"])
 def set_product(
     admin: Admin, request: OperatorRequest, environment: Environment, data: Quantity
 ) -> Response[Item]:
@@ -78,7 +77,6 @@ def set_product(
     return Response(item, status_code=201 if before is None else 200)
 
 
-@delete(PRODUCT, sync_to_thread=True, tags=["stock"])
 def remove_product(admin: Admin, request: OperatorRequest, environment: Environment) -> None:
     """Remove a product: partners find it no more."""
     with admin.changing(request.user) as change:
@@ -86,16 +84,8 @@ def remove_product(admin: Admin, request: OperatorRequest, environment: Environm
 
 
 def product_of(request: OperatorRequest) -> str:
-    """Return the path's product id as it was sent: it may hold slashes, encoded or not.
-
-    Litestar takes slashes together and drops the last one. Raises InvalidError.
-    """
-    _, _, given = request.scope["raw_path"].partition(b"?")[0].partition(b"/stock/")
-    try:
-        return unquote_to_bytes(given).decode()
-    except UnicodeDecodeError as exc:
-        msg = "the path's product id is not UTF-8"
-        raise InvalidError(msg) from exc
+    """Return the last segment of the path: the product id, be it `import`."""
+    return path_segments(request.scope["raw_path"])[-1]
 
 
 @dataclass
@@ -113,11 +103,10 @@ class TakesCsv(Operation):
 
 
 @post(
-    f"{STOCK}/import",
+    IMPORT,
     status_code=200,
     tags=["stock"],
     operation_class=TakesCsv,
-    request_max_body_size=FILE_MOST,
 )
 async def import_products(
     *,
@@ -141,7 +130,7 @@ async def import_products(
         admin, request.user, environment, options, stopping=ending.is_set, sleep=ending.wait
     )
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as file:
-        async for part in request.stream():
+        async for part in body_parts(request.scope, request.receive, limit=FILE_MOST):
             file.write(part)
         file.seek(0)
         return await _to_the_end(run, file, file_name, ending)
@@ -172,8 +161,11 @@ def _require_csv(request: OperatorRequest) -> None:
 
 STOCK_HANDLERS: Sequence[HTTPRouteHandler] = (
     list_products,
-    get_product,
-    set_product,
-    remove_product,
+    # A router prefers a literal segment, so that the product `import` needs the same once more.
+    *(
+        method(path, sync_to_thread=True, tags=["stock"], include_in_schema=path == PRODUCT)(handle)
+        for path in (PRODUCT, IMPORT)
+        for method, handle in ((get, get_product), (put, set_product), (delete, remove_product))
+    ),
     import_products,
 )

@@ -29,6 +29,7 @@ from services.embedded.gateway.upstream import Upstream
 from services.kernel.logs import LogFormat, configure_logs
 from services.kernel.private_files import write_private
 from services.kernel.settings import SettingsError, load_settings
+from services.kernel.web.protocol import ServiceProtocol
 
 DRAIN = 10  # seconds that requests under way get to end in; a service has 2 s to answer
 IDLE = 65  # seconds until an idle client connection is closed; nginx's keepalive_timeout in Kong
@@ -108,7 +109,7 @@ def _config(app: Proxy | AdminApi, host: str, port: int) -> uvicorn.Config:
         app,
         host=host,
         port=port,
-        http=GatewayProtocol if isinstance(app, Proxy) else "httptools",
+        http=GatewayProtocol if isinstance(app, Proxy) else ServiceProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

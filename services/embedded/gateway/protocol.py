@@ -9,10 +9,11 @@ import asyncio
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from services.embedded.gateway.cycle import Cycle
 from services.embedded.gateway.proxy import FAULT
+from services.kernel.web.protocol import UpgradeIgnoringProtocol
 
 # nginx in Kong: large_client_header_buffers 4 8k. Bytes.
 MAX_LINE = 8 * 1024
@@ -28,7 +29,7 @@ class _FaultError(Exception):
     """A request that ends with `status` before it reaches a plugin."""
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(UpgradeIgnoringProtocol):
     """One connection of a client."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] -- as uvicorn does
@@ -39,8 +40,6 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unended = 0  # bytes read of a head that has not ended yet
         self._in_head = True
         self._moved = False  # a head ended in the last piece of data
-        self._skipped_upgrade = False
-        self._replaying = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -52,61 +51,32 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         try:
-            self._feed(data)
+            self.feed(data)
         except httptools.HttpParserError:
             self._refuse(self._fault)
 
-    def _feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         self._moved = False
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:
-            self._ignore_upgrade()
-            rest: bytes = data[exc.args[0] :]
-            if rest:
-                self._feed(rest)
+        super().feed(data)
         # What began in this piece of data is counted with the next one.
         self._unended = self._unended + len(data) if self._in_head and not self._moved else 0
         if self._unended > MAX_HEAD + MAX_LINE:  # a line that never ends
             raise httptools.HttpParserError
 
-    def _ignore_upgrade(self) -> None:
-        """Read on after a request that asks for another protocol (Java's client asks for h2c).
-
-        The parser takes what follows for that protocol, so a new one gets the framing of the body
-        and goes on from there.
-        """
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._skipped_upgrade = False
-        framing = [
-            b"%b: %b\r\n" % pair
-            for pair in self.headers
-            if pair[0] in (b"content-length", b"transfer-encoding")
-        ]
-        self._replaying = True
-        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
-        self._replaying = False
-
     # The parser's callbacks, in their order.
 
     def on_message_begin(self) -> None:
-        if not self._replaying:
-            super().on_message_begin()
-            self._in_head = True
-            self._target = b""
-            self._fields = 0  # bytes of header fields
+        super().on_message_begin()
+        self._in_head = True
+        self._target = b""
+        self._fields = 0  # bytes of header fields
 
     def on_url(self, url: bytes) -> None:
-        if self._replaying:
-            return
         self._target += url
         if len(self._target) > MAX_LINE:
             self._raise_fault(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._replaying:
-            return
         size = len(name) + len(value) + 4  # ": " and CRLF
         self._fields += size
         if size > MAX_LINE or self._fields > MAX_HEAD:
@@ -114,8 +84,6 @@ class GatewayProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._replaying:
-            return
         self._in_head = False
         self._moved = True
         self._complete_scope()

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from litestar import Litestar, Request, Response
+from litestar.datastructures import CacheControlHeader
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 from prometheus_client.registry import Collector
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from services.kernel.web.failures import answer_failure
 from services.kernel.web.health import Dependency, health_routes
 from services.kernel.web.metrics import RequestMetrics
+from services.kernel.web.paths import RawPaths, decode_path_parameters
 from services.kernel.web.request_scope import RequestScope
 
 FailureHandlers = dict[
@@ -38,9 +40,11 @@ def make_app(
     app = Litestar(
         route_handlers=[*routes, *health_routes(dependencies), metrics.route()],
         exception_handlers={**(exception_handlers or {Exception: answer_failure})},
+        before_request=decode_path_parameters,
+        cache_control=CacheControlHeader(no_store=True),
         lifespan=[lifespan],
         openapi_config=openapi,
         logging_config=None,
         debug=False,
     )
-    return RequestScope(app, metrics)
+    return RequestScope(RawPaths(app), metrics)

@@ -5,13 +5,13 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import Scope
 
 from services.kernel.database_calls import DatabaseAwayError
 from services.kernel.errors import STATUS_OF, ErrorCode, PartnerError, envelope
 from services.kernel.external_text import ExternalTextError
 from services.kernel.web.request_scope import UNEXPECTED, current_request_id
 
+NO_STORE = {"Cache-Control": "no-store"}  # a cache would keep a 404 of its own accord
 NOT_AVAILABLE = "The service is not available; try again"
 
 log = structlog.get_logger()
@@ -23,15 +23,6 @@ REFUSALS: dict[int, tuple[ErrorCode, str]] = {
     413: (ErrorCode.PAYLOAD_TOO_LARGE, "The request body is too large"),
     415: (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json"),
 }
-
-
-def refuse_trailing_slash(scope: Scope) -> None:
-    """Raise PartnerError (404) for a path that Litestar takes for the same one without the slash.
-
-    The contract has one spelling of each path.
-    """
-    if scope["raw_path"].endswith(b"/"):
-        raise PartnerError(*REFUSALS[404])
 
 
 def answer_failure(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
@@ -61,6 +52,6 @@ def _respond(request: Request[Any, Any, Any], error: PartnerError) -> Response[b
     return Response(
         envelope(error.code, error.message, current_request_id(request.scope)),
         status_code=STATUS_OF[error.code],
-        headers=error.headers,
+        headers={**NO_STORE, **error.headers},
         media_type="application/json",
     )

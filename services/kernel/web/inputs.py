@@ -1,5 +1,6 @@
 """Inputs: what a caller sent, or words for what is wrong with it that name the field."""
 
+import codecs
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn, cast
 from urllib.parse import unquote_to_bytes
@@ -39,8 +40,7 @@ def json_object(body: bytes, fields: Collection[str]) -> dict[str, Any]:
     except RecursionError:
         refuse(f"The body is nested too deeply: send an object with {listed(fields)}")
     except ValueError as exc:
-        reason = "it is empty" if not body else "not UTF-8" if _not_utf8(body) else str(exc)
-        refuse(f"The body can't be read as JSON: {reason}")
+        refuse(f"The body can't be read as JSON: {_unreadable(body) or exc}")
     if not isinstance(found, dict):
         refuse(f"The body must be a JSON object with {listed(fields)}")
     return cast("dict[str, Any]", found)
@@ -59,8 +59,19 @@ def query_parameters(query_string: bytes, known: Collection[str]) -> list[tuple[
     parameters = [(_decoded("a parameter's name", name), value) for name, _, value in pairs]
     for name, _ in parameters:
         if name not in known:
-            refuse(f"{shown(name)} is not a parameter of this request: send {listed(known)} only")
+            wanted = f"send {listed(known)} only" if known else "it has none"
+            refuse(f"{shown(name)} is not a parameter of this request: {wanted}")
     return [(name, _decoded(f"`{name}`", value)) for name, value in parameters]
+
+
+def single_parameters(query_string: bytes, known: Collection[str]) -> dict[str, str]:
+    """Return parameters that may be sent once each. Raises PartnerError (400)."""
+    found: dict[str, str] = {}
+    for name, value in query_parameters(query_string, known):
+        if name in found:
+            refuse(f"`{name}` is sent more than once")
+        found[name] = value
+    return found
 
 
 def check_product_id(field: str, product_id: object) -> None:
@@ -80,9 +91,17 @@ def _decoded(what: str, text: bytes) -> str:
         refuse(f"{what} is not UTF-8")
 
 
-def _not_utf8(body: bytes) -> bool:
+def _unreadable(body: bytes) -> str:
+    """Return why a body is no text, which the decoder does not say; nothing if it is text."""
+    if not body:
+        return "it is empty"
+    if body.startswith(codecs.BOM_UTF8):
+        return "it begins with a byte order mark: send it without"
+    # JSON begins with two ASCII characters, which have a zero byte each in UTF-16 and UTF-32.
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in body[:2]:
+        return "it is UTF-16 or UTF-32, not UTF-8"
     try:
         body.decode()
     except UnicodeDecodeError:
-        return True
-    return False
+        return "not UTF-8"
+    return ""

@@ -21,6 +21,7 @@ from services.kernel.web.metrics import OTHER, RequestMetrics
 SLOW = 0.2  # seconds; partners are promised 200 ms (Q6), so a slower answer leaves a line
 SAMPLED = 1_000  # of so many answers that are neither slow nor failures one leaves a line
 UNEXPECTED = "An unexpected error occurred"
+NOT_KEPT = (b"cache-control", b"no-store")  # stock ages in seconds, and an error is soon mended
 _HEADER = REQUEST_ID.lower().encode()
 
 log = structlog.get_logger()
@@ -136,6 +137,7 @@ async def send_json(send: Send, status: int, body: bytes) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
+        NOT_KEPT,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -23,6 +23,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from services.kernel.web.health import LEAVING
+from services.kernel.web.protocol import ServiceProtocol
 
 KEEP_ALIVE = 75  # seconds; above the gateway's 60, which must be the one that closes (else a 502)
 # Seconds in which kept-alive connections end by themselves; over at once when there are none left.
@@ -121,7 +122,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> bool:
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]
         loop="uvloop",
-        http="httptools",
+        http=ServiceProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

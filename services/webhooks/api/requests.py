@@ -14,9 +14,9 @@ from services.kernel.events import STOCK_EVENTS, EventType
 from services.kernel.web.inputs import (
     json_object,
     listed,
-    query_parameters,
     refuse,
     refuse_unknown_fields,
+    single_parameters,
 )
 from services.webhooks.secrets import SecretFormError, whsec_form
 from services.webhooks.states import DeliveryState, EndpointState, Simulation
@@ -134,11 +134,7 @@ def simulation_of(body: bytes) -> Simulated:
 
 def page_of(query_string: bytes) -> Page:
     """Return what a query string asks for. Raises PartnerError (400)."""
-    found: dict[str, str] = {}
-    for name, value in query_parameters(query_string, ("state", "limit", "cursor")):
-        if name in found:
-            refuse(f"`{name}` is sent more than once")
-        found[name] = value
+    found = single_parameters(query_string, ("state", "limit", "cursor"))
     limit = found.get("limit", str(PAGE))
     # More digits than the largest has are refused before int() reads them.
     number = int(limit) if limit.isascii() and limit.isdigit() and len(limit) <= 3 else limit

@@ -1,13 +1,11 @@
 """Resources: the way to a handler; which partner asks for which path and ids, by which method.
 
-Litestar's own routes would answer OPTIONS, take two slashes for one, and lose the difference
-between a slash and an encoded one, which an id may hold; the contract has one spelling of a path.
+Litestar's own routes would answer OPTIONS.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 import msgspec
@@ -16,8 +14,9 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from services.kernel import headers
 from services.kernel.environments import Environment
 from services.kernel.errors import PartnerError
-from services.kernel.web.bodies import ClientGoneError, read_json_body
+from services.kernel.web.bodies import ClientGoneError, has_body, read_json_body
 from services.kernel.web.failures import REFUSALS
+from services.kernel.web.paths import path_segments
 from services.kernel.web.request_scope import request_headers, send_json
 from services.webhooks.api.refusals import NO_DELIVERY, NO_WEBHOOK, Refusal
 
@@ -33,7 +32,7 @@ class Call:
     partner_id: UUID
     scope: HTTPScope
     receive: Receive
-    parameters: Mapping[str, bytes]  # of the path, percent signs resolved
+    parameters: Mapping[str, str]  # of the path, decoded
 
     @property
     def webhook_id(self) -> UUID:
@@ -52,11 +51,10 @@ class Call:
     @property
     def has_body(self) -> bool:
         """Whether a body was sent, be it of no JSON."""
-        given = request_headers(self.scope)
-        return b"transfer-encoding" in given or given.get(b"content-length", b"0") != b"0"
+        return has_body(self.scope)
 
     def _id(self, name: str, refusal: Refusal) -> UUID:
-        given = self.parameters[name].decode("latin-1")
+        given = self.parameters[name]
         try:
             found = UUID(given)
         except ValueError:
@@ -86,7 +84,7 @@ class Resources:
         """`find_partner` gives the id of a partner by its name, or raises PartnerError."""
         self._suffix = environment.custom_id("")
         self._find_partner = find_partner
-        self._templates = [(path, path.encode().split(b"/"), paths[path]) for path in paths]
+        self._templates = [(path, path.split("/"), paths[path]) for path in paths]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Raises PartnerError."""
@@ -102,8 +100,8 @@ class Resources:
             return
         await _send_answer(send, answer)
 
-    def _find(self, scope: HTTPScope) -> tuple[Methods, Mapping[str, bytes]]:
-        segments = [unquote_to_bytes(segment) for segment in scope["raw_path"].split(b"/")]
+    def _find(self, scope: HTTPScope) -> tuple[Methods, Mapping[str, str]]:
+        segments = path_segments(scope["raw_path"])
         for path, template, methods in self._templates:
             parameters = _matched(template, segments)
             if parameters is not None:
@@ -118,14 +116,14 @@ class Resources:
         return await self._find_partner(custom_id.removesuffix(self._suffix))
 
 
-def _matched(template: list[bytes], segments: list[bytes]) -> dict[str, bytes] | None:
+def _matched(template: list[str], segments: list[str]) -> dict[str, str] | None:
     """Return what stands in the places of a template's names, None for another path."""
     if len(template) != len(segments):
         return None
-    parameters: dict[str, bytes] = {}
+    parameters: dict[str, str] = {}
     for wanted, given in zip(template, segments, strict=True):
-        if wanted.startswith(b"{") and given:
-            parameters[wanted[1:-1].decode()] = given
+        if wanted.startswith("{") and given:
+            parameters[wanted[1:-1]] = given
         elif wanted != given:
             return None
     return parameters

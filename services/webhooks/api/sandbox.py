@@ -112,7 +112,8 @@ class Sandbox:
 
     async def set_quantity(self, call: Call) -> Answer:
         """Set a product's stock."""
-        product_id = _product_id(call.parameters["product_id"])
+        product_id = call.parameters["product_id"]
+        check_product_id("product_id", product_id)
         quantity = quantity_of(await call.body())
         request_id = current_request_id(call.scope)
         row = await self._store.set_quantity(product_id, quantity, request_id)
@@ -131,15 +132,6 @@ class Sandbox:
         """Let attempts be what they are."""
         await self._store.simulate(call.partner_id, call.webhook_id, None)
         return Answer(204)
-
-
-def _product_id(given: bytes) -> str:
-    try:
-        product_id = given.decode()
-    except UnicodeDecodeError:
-        refuse("`product_id` is not UTF-8")
-    check_product_id("product_id", product_id)
-    return product_id
 
 
 SET_QUANTITY = """

@@ -302,3 +302,39 @@ def test_the_audit_log_says_who_made_the_tokens_that_are_there_already(
             "child": "maker",
             "bot": None,
         }
+
+
+def test_no_literal_segment_hides_an_id(admin: AdminProcess) -> None:
+    """A product called `import` is read and changed as any other, whatever else gets a path."""
+    client = admin.client()
+    paths = list(client.get("/docs/openapi.json").json()["paths"])
+    hiding = [
+        (literal, path)
+        for path in paths
+        for literal in paths
+        if _is_preferred(literal.split("/"), path.split("/"))
+    ]
+    assert (
+        "/admin/v1/{environment}/stock/import",
+        "/admin/v1/{environment}/stock/{product_id}",
+    ) in (hiding)
+    for literal, path in hiding:
+        assert _methods(client, path) <= _methods(client, literal), literal
+
+
+def _is_preferred(literal: list[str], path: list[str]) -> bool:
+    """Say whether the router takes `literal` where `path` would take the same request."""
+    return (
+        literal != path
+        and len(literal) == len(path)
+        and all(
+            mine == theirs or (theirs.startswith("{") and theirs != "{environment}")
+            for mine, theirs in zip(literal, path, strict=True)
+        )
+    )
+
+
+def _methods(client: httpx.Client, path: str) -> set[str]:
+    url = path.removeprefix("/admin/v1").replace("{environment}", "live")
+    answer = client.options(re.sub(r"{\w+}", "an-id", url))
+    return set(answer.headers["Allow"].split(", "))

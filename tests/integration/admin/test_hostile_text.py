@@ -33,7 +33,7 @@ def _filled(path: str) -> str:
         path.replace("{environment:str}", "live")
         .replace("{endpoint_id:uuid}", str(uuid4()))
         .replace("{event_id:uuid}", str(uuid4()))
-        .replace("{product_id:path}", "A")
+        .replace("{product_id:str}", "A")
     )
 
 

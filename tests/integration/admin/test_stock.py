@@ -14,6 +14,7 @@ from services.admin.stock import set_stock
 from services.admin.tokens import Role
 from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
+from services.kernel.web.bodies import BODY_LIMIT
 from tests.admin_process import MASTER_KEY, AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
 from tests.waiting import wait_for
@@ -63,6 +64,15 @@ def test_what_is_set_is_answered_noted_and_told_to_partners(
     assert changes.fetchall() == [(None, 12), (12, 3)]
 
 
+def test_no_cache_may_keep_what_admin_answers(admin: AdminProcess) -> None:
+    client = admin.client()
+    client.put("/live/stock/NEW-1", json={"quantity": 3})
+    paths = {"/live/stock/NEW-1": 200, "/live/stock/none": 404, "/live/stock?limit=x": 400}
+    for path, status in paths.items():
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (status, "no-store")
+
+
 def test_the_same_quantity_again_is_no_change(
     admin: AdminProcess, owner: psycopg.Connection[Any]
 ) -> None:
@@ -86,12 +96,14 @@ def test_a_removed_product_is_gone_and_noted(
 
 SPECIAL = {
     "A%2FB": "A/B",
-    "A/B": "A/B",
     "%2FA%2F%2FB%2F": "/A//B/",
     "%2E%2E": "..",
     "caf%C3%A9%20%25%3F%23": "café %?#",
     "stock%2Fstock": "stock/stock",
     "A+B": "A+B",
+    "import": "import",
+    "%69mport": "import",
+    "import%2F": "import/",
 }
 
 
@@ -125,6 +137,76 @@ def test_a_wrong_quantity_or_id_is_told(admin: AdminProcess) -> None:
         answer = client.put(path, json=body)
         assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST"), answer.text
         assert words in answer.json()["message"]
+
+
+BODIES: list[tuple[bytes, dict[str, str], int, str]] = [
+    *(
+        (b'{"quantity": %b}' % each, {}, 400, "`quantity`: must be a whole number, got")
+        for each in (b'"1e2"', b'"100"', b"1e2", b"100.0", b"-0.0", b"1.5", b"true", b"null")
+    ),
+    (b"", {}, 400, "it is empty"),
+    (b"\xef\xbb\xbf{}", {}, 400, "a byte order mark"),
+    ('{"quantity":1}'.encode("utf-16-le"), {}, 400, "UTF-16"),
+    (b"[1]", {}, 400, "a JSON object with `quantity`"),
+    (b'{"quantity":1}', {"Content-Encoding": "gzip"}, 415, "`gzip` is not supported"),
+    (b'{"quantity":1}', {"Content-Type": "text/plain"}, 415, "application/json"),
+    (b'{"quantity":1}', {"Content-Type": ""}, 415, "application/json"),
+    (b" " * BODY_LIMIT + b'{"quantity":1}', {}, 413, "too large"),
+]
+
+
+@pytest.mark.parametrize(("content", "headers", "status", "words"), BODIES)
+def test_a_body_that_is_not_what_it_must_be_sets_nothing(
+    shared_admin: AdminProcess, content: bytes, headers: dict[str, str], status: int, words: str
+) -> None:
+    client = shared_admin.client()
+    given = {"Content-Type": "application/json", **headers}
+    answer = client.put("/live/stock/NONE", content=content, headers=given)
+    assert (answer.status_code, words in answer.json()["message"]) == (status, True), answer.text
+    assert client.get("/live/stock/NONE").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status", "words"),
+    [
+        ("dry_run=true&dry_run=false", {}, 400, "`dry_run` is sent more than once"),
+        ("add=true&add=true", {}, 400, "`add` is sent more than once"),
+        ("file_name=%FF", {}, 400, "`file_name` is not UTF-8"),
+        ("dry_run=true", {"Content-Encoding": "gzip"}, 415, "`gzip` is not supported"),
+    ],
+)
+def test_an_import_that_says_two_things_changes_nothing(
+    shared_admin: AdminProcess, query: str, headers: dict[str, str], status: int, words: str
+) -> None:
+    client = shared_admin.client()
+    given = {"Content-Type": "text/csv", **headers}
+    path = (
+        f"/live/stock/import?add=true&{query}"
+        if "add" not in query
+        else f"/live/stock/import?{query}"
+    )
+    answer = client.post(path, content=b"NONE,1\n", headers=given)
+    assert (answer.status_code, words in answer.json()["message"]) == (status, True), answer.text
+    assert client.get("/live/stock/NONE").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["limit=1e1", "limit=10.0", "limit=%D9%A5", "limit=", "limit=+5"])
+def test_a_number_in_a_parameter_is_written_in_digits(
+    shared_admin: AdminProcess, query: str
+) -> None:
+    answer = shared_admin.client().get(f"/live/stock?{query}")
+    assert (answer.status_code, "`limit` must be a whole" in answer.json()["message"]) == (
+        400,
+        True,
+    )
+
+
+@pytest.mark.parametrize("path", ["A/B", "A/", "/A", "A//", "", "/"])
+def test_a_slash_of_an_id_is_sent_as_2f(admin: AdminProcess, path: str) -> None:
+    client = admin.client()
+    url = f"/live/stock/{path}"
+    assert client.put(url, json={"quantity": 1}).status_code in (404, 405)
+    assert client.delete(url).status_code in (404, 405)
 
 
 def test_a_viewer_looks_and_sets_nothing(admin: AdminProcess) -> None:

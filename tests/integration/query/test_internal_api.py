@@ -31,6 +31,21 @@ def test_an_unknown_product_is_404_in_the_one_shape(internal: QueryProcess) -> N
     }
 
 
+def test_no_cache_may_keep_an_answer_about_stock_be_it_an_error(
+    internal: QueryProcess, partner: QueryProcess
+) -> None:
+    inside = [f"/api/v1/products/{each}/stock" for each in (FIRST, "unknown", "x" * 65, "%FF")]
+    outside = ["?product_ids=A", "?product_ids=", "/changes", "/changes?cursor=x", "/none"]
+    with internal.client(consumer=None, token=None) as client, partner.client() as other:
+        answers = [client.get(path) for path in inside]
+        answers += [other.get(f"/partner/v1/inventory{path}") for path in outside]
+        answers += [other.post("/partner/v1/inventory", json={"product_ids": ["A"]})]
+        document = other.get("/partner/v1/openapi.yaml")
+    assert {answer.status_code for answer in answers} == {200, 400, 404}
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
+    assert document.headers["Cache-Control"] == "public, max-age=300"
+
+
 def test_ids_that_no_product_can_have_are_refused_by_name(internal: QueryProcess) -> None:
     with internal.client(consumer=None, token=None) as client:
         for bad in ("x" * 65, "a%00b", "a%0Ab"):

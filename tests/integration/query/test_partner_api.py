@@ -1,6 +1,7 @@
 """The partners' query over HTTP: what it answers, and what it refuses (Q1-Q5, Q12, A5, A7)."""
 
 import concurrent.futures
+import gzip
 import json
 import re
 import socket
@@ -90,6 +91,17 @@ def test_get_answers_the_same_as_post(partner: QueryProcess) -> None:
     assert {**got, "timestamp": None} == {**posted, "timestamp": None}
 
 
+def test_100_ids_of_the_largest_size_fit_into_a_body_with_everything_escaped(
+    partner: QueryProcess,
+) -> None:
+    asked = ["\U0001f4a1" * 61 + f"{number:03}" for number in range(100)]
+    content = json.dumps({"product_ids": asked}).encode()
+    assert len(content) > 73_000
+    with partner.client(extra=JSON) as client:
+        response = client.post(INVENTORY, content=content)
+    assert response.json()["not_found"] == asked
+
+
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8",
                                           'Application/JSON;charset="UTF-8"'])  # fmt: skip
 def test_json_may_name_its_charset(partner: QueryProcess, content_type: str) -> None:
@@ -125,6 +137,11 @@ BAD_REQUESTS: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("form", {"data": {"product_ids": "A"}}, 415, "UNSUPPORTED_MEDIA_TYPE", "application/json"),
     ("other charset", {"content": b"{}", "headers": {"Content-Type": JSON_UTF_16}}, 415,
      "UNSUPPORTED_MEDIA_TYPE", "application/json"),
+    ("gzip", {"content": gzip.compress(b"{}"), "headers": {**JSON, "Content-Encoding": "gzip"}},
+     415, "UNSUPPORTED_MEDIA_TYPE", "The Content-Encoding `gzip` is not supported"),
+    ("byte order mark", {"content": b"\xef\xbb\xbf{}"}, 400, "INVALID_REQUEST", "byte order mark"),
+    ("utf-16", {"content": "{}".encode("utf-16")}, 400, "INVALID_REQUEST", "UTF-16"),
+    ("empty", {"content": b""}, 400, "INVALID_REQUEST", "it is empty"),
     ("no type", {"content": b'{"product_ids":["A"]}', "headers": {"Content-Type": ""}}, 415,
      "UNSUPPORTED_MEDIA_TYPE", "application/json"),
     ("10 MB", {"content": b"x" * 10_000_000}, 413, "PAYLOAD_TOO_LARGE", "too large"),
@@ -173,7 +190,7 @@ def test_a_large_chunked_body_is_refused_before_its_end(partner: QueryProcess) -
     head += "Transfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", partner.port), timeout=5) as connection:
         connection.sendall(head.encode())
-        connection.sendall((b"4000\r\n" + b" " * 0x4000 + b"\r\n") * 5)  # 80 kB and no end
+        connection.sendall((b"4000\r\n" + b" " * 0x4000 + b"\r\n") * 10)  # 160 kB and no end
         assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
 
 

@@ -36,8 +36,12 @@ OPERATIONS: list[tuple[str, str, dict[str, object] | None]] = [
 MALFORMED = [
     "x", "1", "None", "01a2063f2f777c518a400b1c2d3e4f50", "{01a2063f-2f77-7c51-8a40-0b1c2d3e4f50}",
     "urn:uuid:01a2063f-2f77-7c51-8a40-0b1c2d3e4f50", "01a2063f-2f77-7c51-8a40-0b1c2d3e4f50%00",
-    "%FF", "%2F", "' OR 1=1 --", "01a2063f-2f77-7c51-8a40-0b1c2d3e4f5", "x" * 5000,
+    "%2F", "' OR 1=1 --", "01a2063f-2f77-7c51-8a40-0b1c2d3e4f5", "x" * 5000,
 ]  # fmt: skip
+
+
+# No text, so that it can be nobody's id: the guard of paths refuses it.
+NO_TEXT = ["%FF", "%", "%ED%A0%80"]
 
 
 def path_of(webhook_id: str, rest: str, event_id: str) -> str:
@@ -75,6 +79,9 @@ def test_a_malformed_id_is_404(
     for webhook_id in MALFORMED:
         answer = partner.http.request(method, path_of(webhook_id, rest, "x"), json=body)
         assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND"), webhook_id
+    for webhook_id in NO_TEXT:
+        answer = partner.http.request(method, path_of(webhook_id, rest, "x"), json=body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST"), webhook_id
 
 
 def test_a_malformed_event_id_and_that_of_another_webhook_are_404(

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.kernel.web.bodies import BODY_LIMIT
 from tests.integration.webhooks.api.conftest import URL, WEBHOOKS, PartnerClient
 from tests.query_process import QueryProcess
 
@@ -111,6 +112,10 @@ RAW: list[tuple[bytes, str]] = [
     (b"9" * 5_000, "out of range"),
     (b"[]", "must be a JSON object"),
     (b"null", "must be a JSON object"),
+    (b"\xef\xbb\xbf{}", "a byte order mark: send it without"),
+    ("{}".encode("utf-16"), "UTF-16 or UTF-32, not UTF-8"),
+    ("{}".encode("utf-16-be"), "UTF-16 or UTF-32"),
+    ("{}".encode("utf-32-le"), "UTF-16 or UTF-32"),
 ]
 
 
@@ -148,7 +153,7 @@ def test_an_empty_body_a_wrong_type_and_a_large_one_are_refused(partner: Partner
         assert (empty.status_code, "it is empty" in empty.json()["message"]) == (400, True)
         assert partner.http.request(method, each).status_code == 415
         assert partner.http.request(method, each, content=b"{}").status_code == 415
-        large = partner.http.request(method, each, content=b" " * 65_537, headers=as_json)
+        large = partner.http.request(method, each, content=b" " * (BODY_LIMIT + 1), headers=as_json)
         assert large.status_code == 413
     rotate = f"{path}/secret/rotate"
     assert partner.http.post(rotate, content=b"{}").status_code == 415

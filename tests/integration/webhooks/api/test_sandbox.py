@@ -56,11 +56,17 @@ def test_an_id_of_any_signs_is_an_id(partner: PartnerClient, product_id: str) ->
     assert (answer.status_code, answer.json()["product_id"]) == (200, product_id)
 
 
-@pytest.mark.parametrize("segment", ["%00", "a%0Ab", "a%7F", "%C2%85", "%FF", "x" * 65])
-def test_what_can_be_no_id_is_refused(partner: PartnerClient, segment: str) -> None:
+@pytest.mark.parametrize(
+    ("segment", "words"),
+    [
+        *((each, "`product_id`") for each in ("%00", "a%0Ab", "a%7F", "%C2%85", "x" * 65)),
+        ("%FF", "path is not UTF-8"),
+    ],
+)
+def test_what_can_be_no_id_is_refused(partner: PartnerClient, segment: str, words: str) -> None:
     answer = partner.http.put(f"{INVENTORY}/{segment}", json={"quantity": 1})
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
-    assert "`product_id`" in answer.json()["message"]
+    assert words in answer.json()["message"]
 
 
 def test_quantities_that_are_set_at_once_all_count(

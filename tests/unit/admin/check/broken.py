@@ -33,7 +33,7 @@ ACL_OF_LIVE = """      - name: acl
 """
 SIZE_LIMIT = """      - name: request-size-limiting
         config:
-          allowed_payload_size: 64
+          allowed_payload_size: 128
           size_unit: kilobytes
           require_content_length: false
 """
@@ -153,7 +153,7 @@ UNKNOWN = [
            "confg:\n      header_name", faults=4),
     broken("a field of key-auth", "did you mean `key_names`", "key_names", "key_nams", faults=2),
     broken("a field of a size limit", "did you mean `allowed_payload_size`",
-           "allowed_payload_size: 64", "allowed_payload_sise: 64", faults=2),
+           "allowed_payload_size: 128", "allowed_payload_sise: 64", faults=2),
     broken("a field of a tier", "did you mean `minute`", "minute: 60", "minutes: 60", faults=2),
     broken("a field of the counters", "did you mean `timeout`", "timeout: 100", "time_out: 100",
            faults=2),

@@ -59,13 +59,13 @@ def test_services_routes_and_plugins_are_told_by_name() -> None:
     wanted = (
         POLICY.replace("http://query:8101", "http://query:8111", 1)
         .replace("paths: [/partner/v1/inventory]", "paths: [/partner/v2/inventory]", 1)
-        .replace("allowed_payload_size: 64", "allowed_payload_size: 32", 1)
+        .replace("allowed_payload_size: 128", "allowed_payload_size: 32", 1)
         .replace("allow: [live]", "allow: [live, other]", 1)
         .replace("retries: 1", "retries: 0", 1)
     )
     assert lines(POLICY, wanted) == [
         '~ plugin acl of service query-live: allow ["live"] -> ["live","other"]',
-        "~ plugin request-size-limiting of service query-live: allowed_payload_size 64 -> 32",
+        "~ plugin request-size-limiting of service query-live: allowed_payload_size 128 -> 32",
         "~ route inventory-live of service query-live: paths"
         ' ["/partner/v1/inventory"] -> ["/partner/v2/inventory"]',
         "~ service query-live: port 8101 -> 8111",

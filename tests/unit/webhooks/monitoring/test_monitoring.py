@@ -1,6 +1,7 @@
 """What the programs in the background count and show."""
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -214,6 +215,21 @@ def ask(port: int, path: str) -> tuple[int, str, bytes]:
     except urllib.error.HTTPError as exc:
         with exc:
             return exc.code, exc.headers["Content-Type"], exc.read()
+
+
+def test_a_request_for_an_upgrade_is_one_request_to_the_listener() -> None:
+    listener = Listener("127.0.0.1", 0, make_paths(lambda: b"up 1\n", lambda: (503, b"{}")))
+    listener.start()
+    hidden = b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+    try:
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as connection:
+            connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(hidden))
+            with connection.makefile("rb") as answer:
+                assert answer.readline().startswith(b"HTTP/1.0 200 ")  # 1.0: it ends then
+                assert b"HTTP/1." not in answer.read()
+    finally:
+        listener.close()
 
 
 def test_the_listener_answers_three_paths_and_no_other() -> None:
