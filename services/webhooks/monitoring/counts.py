@@ -19,6 +19,7 @@ class MailOutcome(StrEnum):
 
     SENT = "sent"
     FAILED = "failed"  # it is tried again
+    NO_ADDRESS = "no_address"  # the partner's contact can't be mailed; tried again, too
 
 
 class AttemptCounts:

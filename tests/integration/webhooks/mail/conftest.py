@@ -8,6 +8,7 @@ import pytest
 
 from services.kernel.environments import Environment
 from services.webhooks.mail.mailer import Mailer
+from services.webhooks.monitoring.counts import MailOutcome
 from services.webhooks.sessions import Session, connect
 from services.webhooks.states import MailKind
 from tests.conftest import Database
@@ -57,14 +58,20 @@ def add_mail(rows: WebhookRows, endpoint: UUID) -> AddMail:
 
 @pytest.fixture
 def make_mailer(database: Database, server: MailServer) -> MakeMailer:
-    def make(smtp_url: str | None = None, send_within: float = 10.0) -> Mailer:
+    def make(
+        smtp_url: str | None = None,
+        send_within: float = 10.0,
+        mail_from: str = "partner-api@inventory.example",
+        on_try: Callable[[MailOutcome], None] = lambda _outcome: None,
+    ) -> Mailer:
         return Mailer(
             database.url("sandbox_webhooks"),
             Environment.SANDBOX,
             smtp_url=smtp_url or server.url,
-            mail_from="partner-api@inventory.example",
+            mail_from=mail_from,
             poll_seconds=0.05,
             send_within=send_within,
+            on_try=on_try,
         )
 
     return make
