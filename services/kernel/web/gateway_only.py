@@ -40,13 +40,20 @@ class GatewayOnly:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the request on, or raise PartnerError."""
         given = request_headers(scope)
-        self._check(given)
-        self._note_key(given.get(_CREDENTIAL, b""))
+        self._note_key(self._checked_credential(given))
         return self._app(scope, receive, send)
 
-    def _check(self, given: dict[bytes, bytes]) -> None:
-        if not hmac.compare_digest(given.get(_TOKEN, b""), self._token) or _ANONYMOUS in given:
+    def _checked_credential(self, given: dict[bytes, bytes]) -> bytes:
+        """Return the id of the key that the gateway has let in. Raises PartnerError."""
+        # A client can have a hop drop a header that the gateway adds, by naming it in Connection.
+        credential = given.get(_CREDENTIAL, b"")
+        if (
+            not hmac.compare_digest(given.get(_TOKEN, b""), self._token)
+            or _ANONYMOUS in given
+            or not credential
+        ):
             raise PartnerError(ErrorCode.FORBIDDEN, NOT_FROM_GATEWAY)
         custom_id = given.get(_CUSTOM_ID, b"")
         if custom_id == self._suffix or not custom_id.endswith(self._suffix):
             raise PartnerError(ErrorCode.FORBIDDEN, OTHER_ENVIRONMENT)
+        return credential

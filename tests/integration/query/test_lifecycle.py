@@ -12,13 +12,14 @@ import pytest
 
 from services.embedded.children import free_port
 from services.embedded.valkey import RunningValkey
-from tests.query_process import BACKEND_TOKEN, running_query, settings_for
+from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, running_query, settings_for
 
 ROOT = Path(__file__).parents[3]
 BODY = b'{"product_ids":["A"]}'
 HEAD = (
     b"POST /partner/v1/inventory HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     b"X-Backend-Token: " + BACKEND_TOKEN.encode() + b"\r\nX-Consumer-Custom-ID: techmart:live\r\n"
+    b"X-Credential-Identifier: " + CREDENTIAL_ID.encode() + b"\r\n"
     b"Expect: 100-continue\r\nContent-Length: 21\r\n\r\n"
 )
 CLOSED_PORT_URL = "postgresql://live_query:x@127.0.0.1:9/none"
