@@ -1,10 +1,16 @@
 """Migrate: bring a database to the schema of this release; again is harmless."""
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
-from yoyo import get_backend, read_migrations  # pyright: ignore[reportUnknownVariableType]
+from yoyo import read_migrations  # pyright: ignore[reportUnknownVariableType]
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import (
+    default_migration_table,
+    parse_uri,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from services.kernel.schema.locks import MIGRATING
 
@@ -21,12 +27,25 @@ ROLES = (
 )
 
 
+class _Backend(PostgresqlPsycopgBackend):
+    """yoyo's, without its trials: statements that fail are errors in the server's log."""
+
+    create_lock_table_sql = PostgresqlPsycopgBackend.create_lock_table_sql.replace(
+        "CREATE TABLE", "CREATE TABLE IF NOT EXISTS"
+    )
+
+    def init_database(self) -> None:
+        """Make the lock's table. Whether DDL is transactional need not be tried: it is."""
+        self.create_lock_table()
+
+
 def migrate(owner_url: str) -> int:
     """Apply what is missing, as the database's owner; return how many migrations that were."""
     with psycopg.connect(owner_url, autocommit=True) as guard:
         guard.execute("SELECT pg_advisory_lock(%s)", [MIGRATING])
-        backend = get_backend(owner_url.replace("postgresql://", "postgresql+psycopg://", 1))
+        backend: Any = _Backend(parse_uri(owner_url), default_migration_table)
         try:
+            backend.init_database()
             missing = backend.to_apply(read_migrations(str(MIGRATIONS)))
             backend.apply_migrations(missing)
             return len(missing)
