@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg_pool import PoolTimeout
 
+from services.kernel.background import note_failure
 from services.kernel.database import ThreadPool
 from services.kernel.environments import Environment
 from services.webhooks.delivery.claims import LEASE, Claim
@@ -57,6 +58,9 @@ class Leases:
                 self.renew()
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
                 continue  # told by whoever records next; the lease may run out, no more
+            except Exception:  # noqa: BLE001 -- without this thread all leases run out
+                note_failure("leases.failed")
+                continue
             after_round()
 
     def renew(self) -> int:
