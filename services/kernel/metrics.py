@@ -14,6 +14,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from services.kernel.background import FAILURES
+from services.kernel.log_writer import LOST
 
 METRICS_PATH = "/metrics"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -28,6 +29,7 @@ def make_registry() -> CollectorRegistry:
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     registry.register(FAILURES)
+    registry.register(LOST)
     return registry
 
 
