@@ -19,6 +19,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from benchmarks.load import Seen, Target, query_load
 from services.embedded.plan import OFFSETS
@@ -67,6 +68,7 @@ def targets(folder: StateFolder, base: int) -> dict[str, Target]:
     as_gateway = {
         headers.BACKEND_TOKEN: secrets.backend_token,
         headers.CONSUMER_CUSTOM_ID: Environment.LIVE.custom_id(PARTNER),
+        headers.CREDENTIAL_IDENTIFIER: str(uuid4()),
     }
     key = {headers.API_KEY: folder.keys()[PARTNER][Environment.LIVE]}
     return {

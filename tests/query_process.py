@@ -19,6 +19,7 @@ from services.kernel.environments import Environment
 from tests.contract_check import default_checker
 
 BACKEND_TOKEN = "backend-token-of-the-tests-0123456789"
+CREDENTIAL_ID = "5e0c7d52-3a44-4b0e-8d0f-9c1a2b3d4e5f"  # of a key that no table has
 READY_WITHIN = 20.0  # seconds
 
 
@@ -40,6 +41,7 @@ class QueryProcess:
         *,
         consumer: str | None = "techmart",
         token: str | None = BACKEND_TOKEN,
+        credential: str | None = CREDENTIAL_ID,
         extra: dict[str, str] | None = None,
         check: bool = True,
         timeout: float = 5.0,
@@ -50,6 +52,8 @@ class QueryProcess:
             sent[headers.BACKEND_TOKEN] = token
         if consumer is not None:
             sent[headers.CONSUMER_CUSTOM_ID] = self.environment.custom_id(consumer)
+        if credential is not None:
+            sent[headers.CREDENTIAL_IDENTIFIER] = credential
 
         def read_and_check(response: httpx.Response) -> None:
             response.read()

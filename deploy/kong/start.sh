@@ -2,9 +2,9 @@
 # Starts a Kong node of compose.yaml: what Kong can't take from its environment alone, then the image's own start.
 set -euo pipefail
 
-# Kong reads the token from its environment (vault env); the secret is a file.
-BACKEND_TOKEN="$(< "${BACKEND_TOKEN_FILE:?}")"
-export BACKEND_TOKEN
+# Kong reads the token from its environment (vault env); the secret is a file. Of several, a node sends the first.
+tokens="$(< "${BACKEND_TOKEN_FILE:?}")"
+export BACKEND_TOKEN="${tokens%%,*}"
 
 # The configuration in the prefix holds every key in plaintext.
 umask 077

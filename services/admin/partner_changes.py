@@ -18,23 +18,21 @@ from services.admin.partners import Partner, PartnerState, read_partner
 from services.admin.refusals import ConflictError, InvalidError
 from services.kernel.environments import Environment
 from services.kernel.external_text import check_text
+from services.kernel.mail_address import MailAddressError, mail_address
 from services.kernel.schema.locks import RELAYING
 
-CONTACT_LIMIT = 254  # characters: the longest address that SMTP carries
 REASON_LIMIT = 500  # characters
 DELETE_TRIES = 5  # a partner has a few workers at most, and each is in the way once
 
 # As the schema's checks have them. Looked at before PostgreSQL does: its log has the whole row of a
 # check that fails, and people do paste a key into the wrong field.
 NAME_FORM = re.compile(r"[a-z][a-z0-9-]{1,39}")
-CONTACT_FORM = re.compile(r"[^@\s]+@[^@\s]+")
 NO_NAMES = ("anonymous",)  # the gateway's own consumer
 
 NAME_RULE = (
     "`name`: 2 to 40 characters, lower-case letters, digits and hyphens, first a letter"
     " (and not `anonymous`)"
 )
-CONTACT_RULE = f"`contact`: an e-mail address, at most {CONTACT_LIMIT} characters"
 
 
 INSERT_PARTNER = """
@@ -48,7 +46,7 @@ def create_partner(
 ) -> Partner:
     """Add a partner without keys; `tiers` are kong.yml's. Raises RefusedError."""
     _require_tier(tier, tiers)
-    _require_contact(contact)
+    contact = _contact(contact)
     if not NAME_FORM.fullmatch(name) or name in NO_NAMES:
         raise InvalidError(NAME_RULE)
     values = {"id": uuid4(), "name": name, "tier": tier, "contact": contact}
@@ -82,7 +80,7 @@ def change_partner(
     if tier is not None:
         _require_tier(tier, tiers)
     if contact is not None:
-        _require_contact(contact)
+        contact = _contact(contact)
     given = {"tier": tier, "contact": contact}
     was = {field: getattr(before, field) for field in given}
     now = {field: value for field, value in given.items() if value not in {None, was[field]}}
@@ -228,10 +226,13 @@ def _require_tier(tier: str, tiers: Collection[str]) -> None:
         raise InvalidError(msg)
 
 
-def _require_contact(contact: str) -> None:
-    fits = CONTACT_FORM.fullmatch(contact) and contact.isprintable()
-    if not fits or len(contact) > CONTACT_LIMIT:
-        raise InvalidError(CONTACT_RULE)
+def _contact(given: str) -> str:
+    """Return a contact as mails are sent to it. Raises InvalidError."""
+    try:
+        return mail_address(given)
+    except MailAddressError as exc:
+        msg = f"`contact`: {exc}"
+        raise InvalidError(msg) from exc
 
 
 def _told(partner: Partner) -> dict[str, str]:

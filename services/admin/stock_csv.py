@@ -11,6 +11,7 @@ from typing import IO, NamedTuple
 
 from services.admin.refusals import InvalidError
 from services.admin.stock import QUANTITY_MOST, check_id
+from services.kernel.wording import counted
 
 COLUMNS = ["product_id", "quantity"]
 LINE_MOST = 4_096  # bytes; 64 four-byte characters, quoted, and a number are below 600
@@ -126,8 +127,7 @@ def read_line(number: int, text: str) -> Good | Wrong:
     if fields is None:
         return Wrong(number, "a quote is left open, or something follows a closing quote")
     if len(fields) != 2:
-        columns = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
-        return Wrong(number, f"{columns}: write product_id,quantity")
+        return Wrong(number, f"{counted(len(fields), 'column')}: write product_id,quantity")
     product_id, digits = fields
     try:
         check_id(product_id)

@@ -21,6 +21,7 @@ from services.admin.stock_csv import Good, StockFile, Wrong
 from services.admin.stock_scratch import Scratch, Wanted
 from services.kernel.environments import Environment
 from services.kernel.external_text import check_text
+from services.kernel.wording import counted
 
 BATCH = 500  # products of a transaction: about 30 ms, during which it locks what it changes
 # Changes a second; the relay carries about 4,500, and other changes wait behind an import's (W6).
@@ -74,8 +75,9 @@ class BrokenOffError(Exception):
         """`noted` says whether the audit log has its end."""
         taken = report.changed + report.unchanged + report.added
         super().__init__(
-            f"broken off ({report.broken_off}): {taken} lines were taken, {report.changed} changed"
-            f" and {report.added} added among them, and {report.not_reached} not reached."
+            f"broken off ({report.broken_off}): {counted(taken, 'line was', 'lines were')} taken,"
+            f" {report.changed} changed and {report.added} added among them, and"
+            f" {report.not_reached} not reached."
             " Run it again: what is set already is unchanged then."
             + ("" if noted else " The audit log has only the beginning of this run.")
         )

@@ -31,6 +31,8 @@ class Received:
 
 def fault_of(secret: str, given: Mapping[str, str], body: bytes, now: float) -> str:
     """Return what is wrong with a call, empty if it is genuine. `now` is in seconds since 1970."""
+    if not secret:
+        return "it came before the secret"
     try:
         verify_x_signature(body, given, secret)
         verify(body, given, secret, now)

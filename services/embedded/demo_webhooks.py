@@ -21,6 +21,7 @@ from services.kernel.environments import Environment
 from services.kernel.errors import ErrorCode
 from services.kernel.events import EventType
 from services.kernel.stock import LOW_STOCK_MAXIMUM
+from services.kernel.wording import counted
 
 PRODUCT = "DEMO-TECHMART-1"  # sandbox stock is shared: this one is the demo's own
 PLENTY = LOW_STOCK_MAXIMUM + 5
@@ -85,7 +86,7 @@ class WebhookStory:
         self._set_stock(8)
         delivery = self._given_up(scene)
         self._missed = delivery.event_id
-        scene.say(f"given up after {len(delivery.attempts)} attempts: {delivery.state}")
+        scene.say(f"given up after {counted(len(delivery.attempts), 'attempt')}: {delivery.state}")
         self._tell_mail(scene, "the end of the retries")
 
     def catch_up(self, scene: Scene) -> None:
@@ -100,7 +101,8 @@ class WebhookStory:
             within=CALLED_WITHIN,
         )
         if scheduled != 1 or call is None:
-            msg = f"the replay scheduled {scheduled} events; that of the same event_id did not come"
+            sent = counted(scheduled, "event")
+            msg = f"the replay scheduled {sent}; that of the same event_id did not come"
             raise StepFailedError(msg)
         _check(call, EventType.INVENTORY_LOW_STOCK, 8)
         took = (call.at - asked) * 1000

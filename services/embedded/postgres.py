@@ -30,6 +30,7 @@ from services.embedded.children import (
 SUPERUSER = "postgres"
 STOP_SIGNAL = signal.SIGINT  # fast shutdown: ends sessions, then writes what it holds
 READY_WITHIN = 20.0  # seconds; a start takes 0.1, one after a crash replays its log first
+STATE_LINE = 7  # of postmaster.pid, from 0
 PASSWORD_FILE = "superuser-password"  # noqa: S105 -- the file's name
 
 
@@ -126,17 +127,32 @@ def start_postgres(folder: Path, port: int, log: Path, *options: str) -> Running
     process = start(program, log=log, folder=folder, death_signal=STOP_SIGNAL, uid=server_uid())
     server = RunningPostgres(port, password, process)
     name = f"postgres (port {port})"
-    wait_until(lambda: answers(server.url()), process, name=name, log=log, within=READY_WITHIN)
+    wait_until(
+        lambda: answers(folder, server.url()), process, name=name, log=log, within=READY_WITHIN
+    )
     return server
 
 
-def answers(url: str) -> bool:
-    """Say whether a server lets the role of this address in."""
+def answers(folder: Path, url: str) -> bool:
+    """Say whether the server of a folder lets the role of this address in.
+
+    Asked before it says that it is ready, it refuses, and writes each refusal into its log.
+    """
+    if not _says_ready(folder / "data" / "postmaster.pid"):
+        return False
     try:
         psycopg.connect(url, connect_timeout=2).close()
     except psycopg.OperationalError:
         return False
     return True
+
+
+def _says_ready(lock: Path) -> bool:
+    """Read the state that a server writes into its lock file, as pg_ctl does."""
+    try:
+        return lock.read_text().splitlines()[STATE_LINE].strip() == "ready"
+    except (FileNotFoundError, IndexError):
+        return False
 
 
 @contextlib.contextmanager

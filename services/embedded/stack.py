@@ -145,12 +145,13 @@ class _Run:
         self._set_phase(Phase.STARTING)
         programs = self._plan.programs
         self._start("valkey", "mail", *self._names(Stage.GATEWAY))
-        superuser = postgres.prepare(self._folder.path / "postgres", self._folder.log("initdb"))
+        folder = self._folder.path / "postgres"
+        superuser = postgres.prepare(folder, self._folder.log("initdb"))
         self._start("postgres")
         port = self._plan.ports["postgres"]
         owner_url = f"postgresql://{postgres.SUPERUSER}:{superuser}@127.0.0.1:{port}/postgres"
         self._children.wait_until(
-            lambda: "" if postgres.answers(owner_url) else "postgres was not ready",
+            lambda: "" if postgres.answers(folder, owner_url) else "postgres was not ready",
             log=lambda _: self._folder.log("postgres"),
         )
         prepare_database(owner_url, self._secrets)

@@ -5,6 +5,7 @@ secrets.json and keys.json (mode 0600) live as long as the folder, stack.json as
 
 import contextlib
 import fcntl
+import shlex
 from collections.abc import Generator
 from enum import StrEnum
 from pathlib import Path
@@ -115,11 +116,25 @@ class StateFolder:
                 raise StackError(self.told_taken()) from exc
             yield
 
+    @property
+    def option(self) -> str:
+        """What names this folder in a command; nothing for the default one."""
+        return "" if self._is_default else f" --state-dir {shlex.quote(str(self.path))}"
+
+    @property
+    def variable(self) -> str:
+        """What names this folder in front of a command that has no such option."""
+        return "" if self._is_default else f"PARTNERAPI_STATE_DIR={shlex.quote(str(self.path))} "
+
+    @property
+    def _is_default(self) -> bool:
+        return self.path == Path.cwd() / ".stack"
+
     def told_taken(self) -> str:
         """Return the line for who starts a second stack here."""
         record = self.running()
         who = f" (pid {record.supervisor.pid})" if record else ""
-        return f"a stack runs already in {self.path}{who}; `partnerapi down` ends it"
+        return f"a stack runs already in {self.path}{who}; `partnerapi down{self.option}` ends it"
 
     def log(self, name: str) -> Path:
         """Return the path of a child's log."""

@@ -1,7 +1,6 @@
 """Summary: what a person needs to know of a stack that is up; reads well in a pipe too."""
 
 import itertools
-from pathlib import Path
 
 from services.embedded.program import HOST
 from services.embedded.provision import TECHMART
@@ -20,15 +19,15 @@ def summary(record: StackRecord, folder: StateFolder, *, detached: bool) -> str:
     lines += [f"  {name:<16}{value}" for name, value in rows.items()]
     if "gateway" in record.urls:
         lines += ["", "Try it:", f"  {curl_line(record.urls['gateway'], keys['live'])}"]
-    option = _state_dir_option(folder.path)
-    end = f"`partnerapi down{option}` ends it" if detached else "Ctrl-C ends it"
-    lines += ["", f"{end}; `partnerapi demo{option}` shows what it does."]
+    end = f"`partnerapi down{folder.option}` ends it" if detached else "Ctrl-C ends it"
+    lines += ["", f"{end}; `partnerapi demo{folder.option}` shows what it does."]
     return "\n".join(lines)
 
 
 def _addresses(record: StackRecord, folder: StateFolder) -> dict[str, str]:
     product, _ = next(products(Environment.LIVE))
     internal = f"{record.urls['internal-live']}/api/v1/products/{product}/stock"
+    token = f"{folder.variable}partnerapi tokens create me --role operator"
     rows = {"gateway": record.admin["KONG_ADMIN_URLS"] + "  (running nodes)"}
     if "gateway" in record.urls:
         rows = {
@@ -39,7 +38,7 @@ def _addresses(record: StackRecord, folder: StateFolder) -> dict[str, str]:
     return {
         **rows,
         "internal stock": internal,
-        "admin": f"{record.urls['admin']}/admin/v1/docs  (a token: `partnerapi tokens create`)",
+        "admin": f"{record.urls['admin']}/admin/v1/docs  (a token: `{token}`)",
         "PostgreSQL": f"{HOST}:{record.ports['postgres']}",
         "Valkey": f"{HOST}:{record.ports['valkey']}",
         "sandbox retries": f"after about {sandbox_delays_told()} (live: {LIVE_RETRY_DELAYS_TOLD})",
@@ -56,7 +55,3 @@ def curl_line(gateway: str, key: str) -> str:
     """Return a command that shows the stock of three products."""
     ids = ",".join(product for product, _ in itertools.islice(products(Environment.LIVE), 3))
     return f"curl -H '{API_KEY}: {key}' '{gateway}/partner/v1/inventory?product_ids={ids}'"
-
-
-def _state_dir_option(path: Path) -> str:
-    return "" if path == Path.cwd() / ".stack" else f" --state-dir {path}"

@@ -15,6 +15,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from services.kernel.availability import Availability
+from services.kernel.background import going_on
 from services.kernel.database_calls import Calls, DatabaseAwayError
 from services.kernel.environments import Environment
 
@@ -76,7 +77,7 @@ class KeyUses:
         finally:
             writing.cancel()
             await asyncio.wait({writing})
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError), going_on("key_uses.failed"):
                 await asyncio.wait_for(self.write(), WRITE_WITHIN)
             if self._unwritten:
                 log.warning("key_uses.lost", keys=len(self._unwritten))
@@ -99,7 +100,8 @@ class KeyUses:
     async def _write_forever(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            await self.write()
+            with going_on("key_uses.failed"):
+                await self.write()
 
     def _take_noted(self) -> None:
         """Move what was noted to what is to be written."""

@@ -4,11 +4,12 @@ import logging
 import re
 import sys
 from enum import StrEnum
-from typing import Any
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
 
+from services.kernel.log_writer import LogWriter
 from services.kernel.request_lines import RequestLines
 
 # Keys, tokens of admin and secrets of webhooks, all but their first characters, in a path that they
@@ -26,6 +27,7 @@ class LogFormat(StrEnum):
 def configure_logs(log_format: LogFormat, *, service: str, environment: str) -> None:
     """Send structlog's events, and what libraries log, to standard output. Once, at start."""
     structlog.reset_defaults()
+    writer = LogWriter(sys.stdout.fileno())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -37,10 +39,10 @@ def configure_logs(log_format: LogFormat, *, service: str, environment: str) -> 
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", writer)),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -48,7 +50,7 @@ def configure_logs(log_format: LogFormat, *, service: str, environment: str) -> 
         )
     )
     if log_format is LogFormat.JSON:
-        _made.append(RequestLines(service=service, environment=environment, write=_write))
+        _made.append(RequestLines(service=service, environment=environment, write=writer.write))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
@@ -63,11 +65,6 @@ def request_lines() -> RequestLines | None:
 def shown_path(path: str) -> str:
     """Return a path as it may be logged: without the secrets that somebody put into it (D4)."""
     return _SECRET.sub(r"\1\2...", path) if "_" in path else path
-
-
-def _write(lines: str) -> None:
-    sys.stdout.write(lines)
-    sys.stdout.flush()
 
 
 def _service_adder(service: str, environment: str) -> structlog.typing.Processor:

@@ -13,6 +13,9 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from services.kernel.background import FAILURES
+from services.kernel.log_writer import LOST
+
 METRICS_PATH = "/metrics"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -25,6 +28,8 @@ def make_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
+    registry.register(FAILURES)
+    registry.register(LOST)
     return registry
 
 

@@ -9,7 +9,9 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 # What settings of several services are made of.
-BackendToken = Annotated[str, msgspec.Meta(min_length=32)]
+# Several while one takes the place of the other; the gateway's nodes send the first.
+BACKEND_TOKENS_PATTERN = r"^[!-+\--~]{32,}(,[!-+\--~]{32,})*$"
+BackendTokens = Annotated[str, msgspec.Meta(pattern=BACKEND_TOKENS_PATTERN)]
 PostgresUrl = Annotated[str, msgspec.Meta(pattern="^postgres(ql)?://")]
 ValkeyUrl = Annotated[str, msgspec.Meta(pattern="^(valkey|redis)s?://")]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]  # 0: one that the system chooses

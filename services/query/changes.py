@@ -17,6 +17,7 @@ import structlog
 from psycopg import AsyncConnection, sql
 
 from services.kernel.availability import Availability
+from services.kernel.background import note_failure
 from services.kernel.database import KEEPALIVE
 from services.kernel.environments import Environment
 from services.query.cache import Cache, CacheAwayError
@@ -99,8 +100,8 @@ class ChangeFeed:
                         await self._wait(connection)
             except (psycopg.Error, OSError, TimeoutError) as exc:
                 self._availability.failed(exc)
-            except Exception:  # a feed that ended would leave nobody to notice
-                log.exception("changes.failed")
+            except Exception:  # noqa: BLE001 -- a feed that ended would leave nobody to notice
+                note_failure("changes.failed")
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, BACKOFF_MOST)
 

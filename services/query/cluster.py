@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from libvalkey import ReplyError, pack_command
 
 from services.kernel.availability import Availability
+from services.kernel.background import going_on
 from services.query.breaker import ServerAwayError
 from services.query.cache_url import Address, CacheAddress
 from services.query.node import Node, is_redirection
@@ -228,18 +229,22 @@ class Cluster:
     async def _refresh(self) -> None:
         """Ask node after node who has which slot until one tells."""
         try:
-            well = [each for each, node in self._nodes.items() if not node.breaker.is_open]
-            for address in dict.fromkeys([*well, *self._seeds]):
-                try:
-                    asked = self._node(address).ask(WHO_HAS_WHAT, 1, REFRESH_WITHIN)
-                    (ranges,) = await asked
-                except ServerAwayError:
-                    continue
-                if isinstance(ranges, list) and ranges:
-                    self._take_map(cast("list[Any]", ranges), address)
-                    return
+            with going_on("cluster_map.failed"):
+                await self._ask_for_map()
         finally:
             self._refreshing = None
+
+    async def _ask_for_map(self) -> None:
+        well = [each for each, node in self._nodes.items() if not node.breaker.is_open]
+        for address in dict.fromkeys([*well, *self._seeds]):
+            try:
+                asked = self._node(address).ask(WHO_HAS_WHAT, 1, REFRESH_WITHIN)
+                (ranges,) = await asked
+            except ServerAwayError:
+                continue
+            if isinstance(ranges, list) and ranges:
+                self._take_map(cast("list[Any]", ranges), address)
+                return
 
     def _take_map(self, ranges: list[Any], told_by: Address) -> None:
         """Take what CLUSTER SLOTS says: [first, last, [host, port, ...], replicas ...] each."""

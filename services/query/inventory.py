@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from services.kernel.background import going_on
 from services.query.cache import Cache, CacheAwayError
 from services.query.flights import Flights
 from services.query.items import ABSENT, Entry
@@ -141,10 +142,11 @@ class Inventory:
             task.add_done_callback(self._fills.discard)
 
     async def _write(self, entries: list[Entry], read_began: float) -> None:
-        try:
-            await self._cache.write(entries, read_began=read_began)
-        except CacheAwayError:
-            return  # told by the cache's availability; the next reader tries again
+        with going_on("cache_fill.failed"):
+            try:
+                await self._cache.write(entries, read_began=read_began)
+            except CacheAwayError:
+                return  # told by the cache's availability; the next reader tries again
 
 
 def _missing(product_ids: Sequence[str], items: Items) -> list[str]:

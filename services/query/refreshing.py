@@ -7,6 +7,7 @@ One batch at a time: those who wait for PostgreSQL come first. A product read wi
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from services.kernel.background import note_failure
 from services.kernel.database_calls import DatabaseAwayError
 from services.query.memory import Memory
 
@@ -41,5 +42,8 @@ class Refresher:
                 await self._read(self._memory.take_aging(BATCH))
         except DatabaseAwayError:
             await asyncio.sleep(COLLECT)  # served on from memory; the next reader wakes this again
+        except Exception:  # noqa: BLE001 -- nobody waits for this task
+            note_failure("refreshing.failed")
+            await asyncio.sleep(COLLECT)
         finally:
             self._task = None

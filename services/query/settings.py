@@ -6,7 +6,7 @@ import msgspec
 
 from services.kernel.environments import Environment
 from services.kernel.logs import LogFormat
-from services.kernel.settings import BackendToken, Port, PostgresUrl
+from services.kernel.settings import BackendTokens, Port, PostgresUrl
 from services.query.cache_url import CACHE_URL_PATTERN
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=3600)]
@@ -45,6 +45,6 @@ class QuerySettings(msgspec.Struct, kw_only=True):
 class PartnerSettings(QuerySettings, kw_only=True):
     """The partners' program."""
 
-    # What the gateway sends in X-Backend-Token (A7), the nodes' BACKEND_TOKEN; 32 characters or
-    # more, random, the same everywhere. Secret.
-    backend_token: BackendToken
+    # What the gateway sends in X-Backend-Token (A7), the nodes' BACKEND_TOKEN: 32 characters or
+    # more, random. Several, comma separated, are all accepted, so that it can be rotated. Secret.
+    backend_token: BackendTokens

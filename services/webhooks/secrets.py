@@ -4,6 +4,8 @@ import base64
 import binascii
 import secrets
 
+from services.kernel.wording import counted
+
 PREFIX = "whsec_"
 NEW_KEY_BYTES = 32  # as long as the SHA-256 that the key is for
 KEY_BYTES = range(24, 65)  # what Standard Webhooks allows
@@ -46,7 +48,7 @@ def _key_of_whsec(given: str) -> bytes:
         msg = "what follows whsec_ is not base64 (A-Z a-z 0-9 + / and = at the end)"
         raise SecretFormError(msg) from exc
     if len(key) not in KEY_BYTES:
-        msg = f"whsec_ holds {len(key)} bytes; send base64 of 24 to 64 bytes"
+        msg = f"whsec_ holds {counted(len(key), 'byte')}; send base64 of 24 to 64 bytes"
         raise SecretFormError(msg)
     return key
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from threading import Event
 
 import psycopg
-import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from services.kernel.availability import Availability
+from services.kernel.background import note_failure
 from services.kernel.database import KEEPALIVE
 
 Session = Connection[TupleRow]
@@ -23,8 +23,6 @@ OPTIONS = (
     f"-c statement_timeout={STATEMENT_TIMEOUT}"
     f" -c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT}"
 )
-
-log = structlog.get_logger()
 
 
 def connect(database_url: str, name: str) -> Session:
@@ -63,7 +61,7 @@ def run_in_sessions(
                     backoff = BACKOFF_FIRST
         except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as exc:
             database.failed(exc)
-        except Exception:  # a program that ended would leave nobody to do its work
-            log.exception("program.failed", program=name)
+        except Exception:  # noqa: BLE001 -- a program that ended would leave its work
+            note_failure("program.failed", program=name)
         stop.wait(backoff)
         backoff = min(backoff * 2, BACKOFF_MOST)

@@ -8,7 +8,7 @@ import msgspec
 from services.kernel.environments import Environment
 from services.kernel.logs import LogFormat
 from services.kernel.settings import (
-    BackendToken,
+    BackendTokens,
     Port,
     PostgresUrl,
     SettingsError,
@@ -43,9 +43,9 @@ class WebhookSettings(msgspec.Struct, kw_only=True):
 class ApiSettings(WebhookSettings, kw_only=True):
     """The partners' API."""
 
-    # What the gateway sends in X-Backend-Token (A7), the nodes' BACKEND_TOKEN; 32 characters or
-    # more, random, the same everywhere. Secret.
-    backend_token: BackendToken
+    # What the gateway sends in X-Backend-Token (A7), the nodes' BACKEND_TOKEN: 32 characters or
+    # more, random. Several, comma separated, are all accepted, so that it can be rotated. Secret.
+    backend_token: BackendTokens
     # Fernet keys, comma separated, the same everywhere: the first encrypts secrets of endpoints,
     # all decrypt; `partnerapi secrets new-master-key` makes one. Secret.
     master_keys: str

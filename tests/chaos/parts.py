@@ -15,6 +15,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -269,6 +270,7 @@ class Chain:
             headers={
                 headers.BACKEND_TOKEN: BACKEND_TOKEN,
                 headers.CONSUMER_CUSTOM_ID: ENVIRONMENT.custom_id(name),
+                headers.CREDENTIAL_IDENTIFIER: str(uuid4()),
             },
             trust_env=False,
             timeout=5,

@@ -15,6 +15,7 @@ from services.webhooks.api.resources import Resources
 from tests.contract.document import METHODS
 
 BACKEND_TOKEN = "backend-token-of-the-tests-0123456789"
+CREDENTIAL_ID = "5e0c7d52-3a44-4b0e-8d0f-9c1a2b3d4e5f"
 SANDBOX_ONLY = "/partner/v1/sandbox/"
 OWN_PATHS = ("/health", "/metrics")  # of every service; the gateway routes none of them
 ASSETS = "/partner/v1/docs/assets/"  # parts of the page
@@ -77,6 +78,7 @@ async def ask(
     sent = {
         headers.BACKEND_TOKEN: BACKEND_TOKEN,
         headers.CONSUMER_CUSTOM_ID: environment.custom_id("techmart"),
+        headers.CREDENTIAL_IDENTIFIER: CREDENTIAL_ID,
         "Content-Type": "application/json",
     }
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type] -- Litestar's own ASGI types

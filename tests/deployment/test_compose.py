@@ -217,7 +217,7 @@ def test_a_kong_node_is_started_with_its_token_a_private_prefix_and_its_own_admi
     (prefix / "config.cache").write_text("kept")
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(str(prefix / "worker.sock"))
-    (tmp_path / "token").write_text("the-token\n")
+    (tmp_path / "token").write_text("the-token,the-one-before\n")
     script = (REPOSITORY / "deploy" / "kong" / "start.sh").read_text()
     assert "exec /docker-entrypoint.sh " in script
     done = subprocess.run(

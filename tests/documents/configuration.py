@@ -17,6 +17,7 @@ from msgspec.structs import FieldInfo, fields
 
 from services.admin.settings import AdminSettings, ServiceSettings
 from services.kernel.schema.settings import MigrateSettings
+from services.kernel.settings import BACKEND_TOKENS_PATTERN
 from services.query.cache_url import CACHE_URL_PATTERN
 from services.query.settings import PartnerSettings, QuerySettings
 from services.webhooks.settings import (
@@ -72,6 +73,7 @@ PATTERNS = {
         "`valkey://[:PASSWORD@]HOST:PORT/NUMBER`, or a Cluster:"
         " `valkey://HOST:PORT,HOST:PORT?cluster=true`; `valkeys://` with TLS"
     ),
+    BACKEND_TOKENS_PATTERN: "32 characters or more; several with commas between, newest first",
     "^postgres(ql)?://": "`postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE`",
     "^(valkey|redis)s?://": "`valkey://[:PASSWORD@]HOST:PORT/NUMBER`, `valkeys://` with TLS",
     "^smtps?://": "`smtp://[USER:PASSWORD@]HOST:PORT` or `smtps://...`",

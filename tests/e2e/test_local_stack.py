@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import re
 import shlex
 import signal
 import socket
@@ -18,6 +19,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import (
+    COMMAND_TIMEOUT,
     PARTNERAPI,
     QUERY,
     REPOSITORY,
@@ -52,6 +54,24 @@ def test_the_curl_line_that_up_prints_works(stack: LocalStack) -> None:
     name, _, value = header.partition(": ")
     answer = httpx.get(url, headers={name: value}, trust_env=False)
     assert len(answer.json()["items"]) == 3
+
+
+def test_the_line_for_a_token_that_up_prints_works_anywhere(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    (line,) = re.findall(r"a token: `(.*?)`", stack.printed)
+    variables = {name: value for name, value in os.environ.items() if "PARTNERAPI" not in name}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", line],
+        cwd=tmp_path,
+        env={**variables, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT,
+        check=True,
+    )
+    assert done.stdout.startswith("padm_")
 
 
 def test_up_prints_the_addresses_and_a_key_of_each_environment(stack: LocalStack) -> None:

@@ -16,7 +16,6 @@ from services.kernel.web.assembly import make_app
 from services.kernel.web.bodies import read_json_body
 from services.kernel.web.request_scope import send_json
 from tests.gateway.wire import BrokenAnswerError, Wire, chunked, request
-from tests.samples.languages import needed
 from tests.served_app import served
 
 UPGRADES = {
@@ -179,8 +178,8 @@ def test_nonsense_alone_is_a_400(service: Service) -> None:
             wire.answer()
 
 
+@pytest.mark.needs("java", "javac")
 def test_the_jdks_client_with_its_defaults_is_understood(service: Service) -> None:
-    needed("Upgrade requests of the JDK's HttpClient", "java", "javac")
     done = subprocess.run(
         ["java", "-XX:TieredStopAtLevel=1", str(CLIENT), f"http://127.0.0.1:{service.port}"],
         capture_output=True,

@@ -1,10 +1,18 @@
 """Migrations, roles and seed."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from psycopg import sql
 
-from services.embedded.postgres import RunningPostgres
+from services.embedded.children import stop
+from services.embedded.postgres import (
+    STOP_SIGNAL,
+    RunningPostgres,
+    running_postgres,
+    start_postgres,
+)
 from services.kernel.environments import Environment
 from services.kernel.schema.migrate import ROLES, migrate
 from services.kernel.schema.seed import PRODUCTS, products, seed
@@ -33,6 +41,21 @@ def test_a_migration_needs_no_resolver_and_no_name_of_its_user(
         logged = "SELECT count(*), count(DISTINCT migration_id), min(operation) FROM _yoyo_log"
         row = connection.execute(logged).fetchone()
     assert row == (applied, applied, "apply")
+
+
+def test_a_start_after_a_crash_leaves_no_error_in_the_servers_log(tmp_path: Path) -> None:
+    with running_postgres(tmp_path) as server:
+        assert migrate(server.url()) > 0
+        server.process.kill()
+        server.process.wait()
+        again = start_postgres(tmp_path, server.port, tmp_path / "postgres.log")
+        try:
+            assert migrate(again.url()) == 0
+            log = (tmp_path / "postgres.log").read_text()
+        finally:
+            stop(again.process, STOP_SIGNAL, within=10)
+    assert "not properly shut down" in log
+    assert [line for line in log.splitlines() if "ERROR:" in line or "FATAL:" in line] == []
 
 
 def test_the_roles_that_get_passwords_are_the_roles_that_migrations_make(

@@ -88,12 +88,15 @@ def running_pair(
 
 @contextlib.contextmanager
 def gateway_before(
-    pairs: Mapping[str, Pair], valkey: RunningValkey, folder: Path
+    pairs: Mapping[str, Pair],
+    valkey: RunningValkey,
+    folder: Path,
+    backend_token: str = BACKEND_TOKEN,
 ) -> Generator[Node]:
     """Run a gateway that knows each pair by the name that it has in compose.yaml."""
     upstreams = {f"{name}-live": f"http://{name}:{pair.port}" for name, pair in pairs.items()}
     hosts = ";".join(f"{name}={','.join(pair.addresses)}" for name, pair in pairs.items())
-    told = {"GATEWAY_HOSTS": hosts, "BACKEND_TOKEN": BACKEND_TOKEN}
+    told = {"GATEWAY_HOSTS": hosts, "BACKEND_TOKEN": backend_token}
     counters = CounterStore("127.0.0.1", valkey.port, 1)
     text = render(
         KONG_YML.read_text("utf-8"),

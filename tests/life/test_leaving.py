@@ -12,13 +12,20 @@ import pytest
 from services.embedded.valkey import RunningValkey
 from services.kernel import headers
 from tests.conftest import Database
-from tests.query_process import BACKEND_TOKEN, QueryProcess, running_query, settings_for
+from tests.query_process import (
+    BACKEND_TOKEN,
+    CREDENTIAL_ID,
+    QueryProcess,
+    running_query,
+    settings_for,
+)
 from tests.waiting import wait_for
 
 ASKED = json.dumps({"product_ids": ["TABLET-00001"]})
 GATEWAYS = {
     headers.BACKEND_TOKEN: BACKEND_TOKEN,
     headers.CONSUMER_CUSTOM_ID: "techmart:live",
+    headers.CREDENTIAL_IDENTIFIER: CREDENTIAL_ID,
     "Content-Type": "application/json",
 }
 

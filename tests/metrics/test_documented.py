@@ -17,7 +17,7 @@ from services.kernel import headers
 from services.kernel.environments import Environment
 from services.kernel.web.metrics import RequestMetrics
 from services.query import app as query_app
-from tests.contract.surface import BACKEND_TOKEN
+from tests.contract.surface import BACKEND_TOKEN, CREDENTIAL_ID
 from tests.contract.test_routes import apps, nothing_runs
 from tests.metrics.documented import HTTP, PROGRAMS, faults, metrics, routes
 
@@ -59,6 +59,7 @@ async def shown_after_odd_requests(app: ASGIApp) -> str:
     sent = {
         headers.BACKEND_TOKEN: BACKEND_TOKEN,
         headers.CONSUMER_CUSTOM_ID: Environment.SANDBOX.custom_id("techmart"),
+        headers.CREDENTIAL_IDENTIFIER: CREDENTIAL_ID,
     }
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:

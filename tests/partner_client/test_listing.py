@@ -1,7 +1,7 @@
 """The client's delta sync: the table is right whatever comes twice, late, or in another order."""
 
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,7 +49,7 @@ class Syncing:
     """A listing of A, B and C over a script."""
 
     def __init__(
-        self, database: sqlite3.Connection, *replies: httpx.Response, ids: str = "ABC"
+        self, database: sqlite3.Connection, *replies: httpx.Response, ids: Iterable[str] = "ABC"
     ) -> None:
         self.api = Scripted(replies, patience=1)
         self.waits: list[tuple[float, int]] = []  # seconds, and how many requests came before
@@ -66,6 +66,14 @@ class Syncing:
     def cursors(self) -> list[str | None]:
         """Return the cursors that were sent."""
         return [each.url.params.get("cursor") for each in self.api.asked if each.method == "GET"]
+
+
+def test_a_product_may_be_called_as_a_part_of_the_program_is(database: sqlite3.Connection) -> None:
+    odd = ("__proto__", "constructor", "__class__", "self")
+    told = [(product, 5, version) for version, product in enumerate(odd, start=1)]
+    sync = Syncing(database, page("c0"), stock(*told), page("c1"), ids=odd)
+    assert sync.listing.sync() == 4
+    assert sync.held() == dict.fromkeys(odd, 5)
 
 
 def test_a_first_sync_takes_a_cursor_waits_reads_everything_and_follows(

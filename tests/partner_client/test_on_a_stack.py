@@ -352,10 +352,10 @@ def test_the_samples_query_and_sync(address: SandboxAddress, tmp_path: Path) -> 
     assert run_sample("query_stock.py", address, product, "NONE") == (
         f"{product} 9 low_stock\nNONE is not known\n"
     )
-    assert run_sample("sync_listing.py", address, file, product) == "1 products changed\n"
+    assert run_sample("sync_listing.py", address, file, product) == "products changed: 1\n"
     address.set_stock(product, 8)
-    assert run_sample("sync_listing.py", address, file, product) == "1 products changed\n"
-    assert run_sample("sync_listing.py", address, file, product) == "0 products changed\n"
+    assert run_sample("sync_listing.py", address, file, product) == "products changed: 1\n"
+    assert run_sample("sync_listing.py", address, file, product) == "products changed: 0\n"
 
 
 def test_the_sample_registers_and_shows_what_became_of_a_ping(

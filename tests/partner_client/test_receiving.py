@@ -45,6 +45,14 @@ def send(url: str, event_id: str, version: int, *, key: bytes = KEYS["old"]) -> 
     return httpx.post(url, content=body, headers=headers, timeout=WITHIN).status_code
 
 
+def test_a_receiver_does_not_start_with_a_secret_that_is_none() -> None:
+    with (
+        closing(Inbox(":memory:")) as inbox,
+        pytest.raises(ValueError, match="base64 of 24 to 64 bytes"),
+    ):
+        Receiver(0, [SECRETS[0], "whsec_"], inbox)
+
+
 def test_an_event_is_taken_once_and_an_older_one_changes_nothing(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

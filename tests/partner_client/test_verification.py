@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks import Webhook
 
-from partner_inventory import NotGenuineError, verify, verify_x_signature
+from partner_inventory import NotGenuineError, key_of, verify, verify_x_signature
 from tests.contract.document import load_document
 
 TEXT_SECRET = "a text that only you and we know"
@@ -109,9 +109,36 @@ def test_another_secret_and_another_body_are_refused(secrets: str | list[str]) -
         verify(BODY.replace(b'"quantity":9', b'"quantity":8'), HEADERS, SECRET, now=AT)
 
 
-def test_a_secret_that_can_not_be_read_is_a_fault_of_the_receiver() -> None:
-    with pytest.raises(ValueError, match="base64"):
-        verify(BODY, HEADERS, "whsec_not base64", now=AT)
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "whsec_",
+        "whsec_not base64",
+        "whsec_" + base64.b64encode(bytes(23)).decode(),
+        "whsec_" + base64.b64encode(bytes(65)).decode(),
+        "a" * 15,
+        "a" * 129,
+    ],
+)
+def test_an_empty_or_a_short_secret_is_a_fault_of_the_receiver(secret: str) -> None:
+    with pytest.raises(ValueError, match="base64 of 24 to 64 bytes"):
+        key_of(secret)
+    for secrets in (secret, [SECRET, secret]):
+        with pytest.raises(ValueError, match="base64 of 24 to 64 bytes"):
+            verify(BODY, HEADERS, secrets, now=AT)
+        with pytest.raises(ValueError, match="base64 of 24 to 64 bytes"):
+            verify_x_signature(BODY, HEADERS, secrets)
+
+
+@pytest.mark.parametrize("length", [24, 25, 64])
+def test_the_key_of_a_secret_is_what_follows_whsec_with_its_padding_or_without(
+    length: int,
+) -> None:
+    encoded = base64.b64encode(bytes(range(length))).decode()
+    assert key_of(f"whsec_{encoded}") == key_of(f"whsec_{encoded.rstrip('=')}")
+    assert key_of(f"whsec_{encoded}") == bytes(range(length))
+    assert key_of("ä" * 16) == ("ä" * 16).encode()
 
 
 @pytest.mark.parametrize("body", [b"not JSON", b"[]", b"{}", b'{"event_id": "e-1", "data": 1}'])

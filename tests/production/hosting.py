@@ -209,7 +209,7 @@ class Hosting:
             "GATEWAY_ADMIN_PORT": str(ADMIN_PORT),
             "GATEWAY_PREFIX": str(self.volume(name)),
             "GATEWAY_HOSTS": self.network.told(),
-            "BACKEND_TOKEN": (self._secrets / "backend-token").read_text().strip(),
+            "BACKEND_TOKEN": (self._secrets / "backend-token").read_text().strip().split(",")[0],
         }
 
     def volume(self, name: str) -> Path:

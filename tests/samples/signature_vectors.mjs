@@ -2,7 +2,7 @@
 import { pathToFileURL } from 'node:url'
 
 const [module, ...given] = process.argv.slice(2)
-const { faultOf } = await import(pathToFileURL(module).href)
+const { faultOf, keyOf } = await import(pathToFileURL(module).href)
 for (let at = 0; at < given.length; at += 6) {
   const [now, secret, id, timestamp, signature, body] = given.slice(at, at + 6)
   const headers = {
@@ -10,5 +10,5 @@ for (let at = 0; at < given.length; at += 6) {
     'webhook-timestamp': timestamp,
     'webhook-signature': signature,
   }
-  console.log(faultOf([secret], headers, Buffer.from(body), Number(now)) || 'genuine')
+  console.log(faultOf([keyOf(secret)], headers, Buffer.from(body), Number(now)) || 'genuine')
 }

@@ -112,14 +112,28 @@ def test_the_delta_sync_keeps_a_table_up_to_date(
     listed, other = [new_product() for _ in range(3)], new_product()
     for product in listed[:2]:
         sandbox.set_stock(product, 50)
-    assert synced(language, sandbox, file, *listed).stdout == "2 products changed\n"
-    assert synced(language, sandbox, file, *listed).stdout == "0 products changed\n"
+    assert synced(language, sandbox, file, *listed).stdout == "products changed: 2\n"
+    assert synced(language, sandbox, file, *listed).stdout == "products changed: 0\n"
 
     for product in (listed[0], listed[2], other):
         sandbox.set_stock(product, 9)
     remove(stack, listed[1])
-    assert synced(language, sandbox, file, *listed).stdout == "3 products changed\n"
+    assert synced(language, sandbox, file, *listed).stdout == "products changed: 3\n"
     assert other not in file.read_text()
+
+
+@programs
+def test_a_product_may_be_called_as_a_part_of_the_program_is(
+    language: Language, sandbox: SandboxAddress, tmp_path: Path
+) -> None:
+    file = tmp_path / "stock"
+    odd = ["__proto__", "constructor", "toString", "#cursor"]
+    for quantity in (50, 9):
+        for product in odd:
+            sandbox.set_stock(quote(product), quantity)
+        assert synced(language, sandbox, file, *odd).stdout == "products changed: 4\n"
+        assert synced(language, sandbox, file, *odd).stdout == "products changed: 0\n"
+    assert [each for each in odd if each not in file.read_text()] == []
 
 
 @programs
@@ -138,7 +152,7 @@ def test_what_changes_during_the_first_sync_is_taken_once_and_not_lost(
     sandbox.after_post = lambda: sandbox.set_stock(after, 7)
     done = synced(language, sandbox, tmp_path / "stock", before, after)
     # Both were read, and the second changed; the first is told again as it was read.
-    assert done.stdout == "3 products changed\n"
+    assert done.stdout == "products changed: 3\n"
 
 
 @programs
@@ -148,7 +162,7 @@ def test_an_expired_cursor_starts_the_sync_anew(
     sandbox.set_stock(product := new_product(), 50)
     synced(language, sandbox, tmp_path / "stock", product)
     sandbox.script = [Scripted(410, "CURSOR_EXPIRED")]
-    assert synced(language, sandbox, tmp_path / "stock", product).stdout == "1 products changed\n"
+    assert synced(language, sandbox, tmp_path / "stock", product).stdout == "products changed: 1\n"
 
 
 @in_each("curl")

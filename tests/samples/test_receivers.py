@@ -91,6 +91,57 @@ def test_real_events_are_verified_and_taken(
         assert not any(line.startswith("refused") for line in receiver.lines())
 
 
+def encoded(length: int) -> str:
+    return "whsec_" + base64.b64encode(bytes(length)).decode()
+
+
+WEAK = (
+    "whsec_",
+    "whsec_%",
+    "whsec_" + "A" * 40 + "%",
+    encoded(23),
+    encoded(65),
+    "a" * 15,
+    "a" * 129,
+)
+
+
+@programs
+def test_a_receiver_does_not_start_with_a_secret_that_is_none(language: Language) -> None:
+    for secret in ("", *WEAK):
+        done = language.run(language.receiver, env={"PORT": "0", "WEBHOOK_SECRET": secret})
+        assert done.returncode != 0
+        rule = "base64 of 24 to 64 bytes" if secret else "set WEBHOOK_SECRET"
+        assert rule in done.stderr
+    both = {"PORT": "0", "WEBHOOK_SECRET": SECRET, "WEBHOOK_SECRET_NEXT": "whsec_"}
+    assert "base64 of 24 to 64 bytes" in language.run(language.receiver, env=both).stderr
+
+
+@programs
+@pytest.mark.parametrize("secret", [encoded(24), encoded(64), "ä" * 16, "😀" * 128])
+def test_a_receiver_starts_with_the_shortest_and_the_longest_secrets(
+    language: Language, tmp_path: Path, secret: str
+) -> None:
+    with receiving(language, tmp_path, secret):
+        pass
+
+
+@pytest.mark.needs("openssl")
+def test_the_shell_signs_with_no_secret_that_anybody_could_guess() -> None:
+    for secret in ("", "whsec_", encoded(23), "a" * 15):
+        done = subprocess.run(
+            [str(SAMPLES / "curl" / "sign.sh"), "id", "1"],
+            env=environment({"WEBHOOK_SECRET": secret}),
+            input="",
+            capture_output=True,
+            text=True,
+            timeout=WITHIN,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "base64 of 24 to 64 bytes" in done.stderr
+
+
 @programs
 def test_the_old_secret_is_enough_while_a_new_one_is_introduced(
     language: Language, sandbox: SandboxAddress, tmp_path: Path

@@ -48,6 +48,7 @@ from services.admin.sending_again import (
 )
 from services.kernel.environments import Environment
 from services.kernel.events import EventType
+from services.kernel.wording import counted
 
 FINISHED = (DeliveryState.EXHAUSTED, DeliveryState.CANCELLED, DeliveryState.DELIVERED)
 RETRY_BATCH = 500  # deliveries of a transaction, 0.2 s; they are locked till its end
@@ -189,12 +190,13 @@ def _retry_found(
     done = 0
     if keys:
         number = len({key.endpoint_id for key in keys})
-        confirm(f"Send {len(keys):,} deliveries to {number:,} endpoints again?", yes=yes)
+        sent = counted(len(keys), "delivery", "deliveries")
+        confirm(f"Send {sent} to {counted(number, 'endpoint')} again?", yes=yes)
         done = _retry_all(opened, environment, keys)
     if as_json:
         show_json({"retried": done, "left": left + len(keys) - done})
     else:
-        click.echo(f"{done:,} deliveries are sent again")
+        click.echo(f"{counted(done, 'delivery is', 'deliveries are')} sent again")
     if left or done < len(keys):
         sys.exit(IN_PART)
 
@@ -238,11 +240,11 @@ def replay(
                 )
             scheduled, at = scheduled + replayed.scheduled, replayed.next_since
             if at is not None:
-                click.echo(f"{scheduled:,} events, up to {shown(at)}", err=True)
+                click.echo(f"{counted(scheduled, 'event')}, up to {shown(at)}", err=True)
     if as_json:
         show_json({"scheduled": scheduled, "next_since": None})
     else:
-        click.echo(f"{scheduled:,} events are sent")
+        click.echo(f"{counted(scheduled, 'event is', 'events are')} sent")
 
 
 def _show(found: DeliveryDetails, *, as_json: bool) -> None:

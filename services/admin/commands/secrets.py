@@ -14,6 +14,7 @@ from services.admin.commands.common import (
 from services.admin.commands.progress import ProgressLine
 from services.admin.reseal import Resealing, SealReport
 from services.kernel.encryption import make_master_key
+from services.kernel.wording import counted
 
 
 @click.group()
@@ -65,9 +66,9 @@ def _tell(report: SealReport) -> None:
     if report.unopened > len(report.unopened_named):
         click.echo(f"... {report.unopened - len(report.unopened_named):,} more", err=True)
     click.echo(
-        f"{report.total:,} secrets: {report.resealed:,} resealed, {report.newest:,} sealed with"
-        f" the newest key already, {report.older:,} with an older one,"
-        f" {report.unopened:,} that no key opens"
+        f"{counted(report.total, 'secret')}: {report.resealed:,} resealed,"
+        f" {report.newest:,} sealed with the newest key already,"
+        f" {report.older:,} with an older one, {report.unopened:,} that no key opens"
     )
     if report.needs_older_keys:
         click.echo("keep the older keys in MASTER_KEYS", err=True)

@@ -34,6 +34,7 @@ from services.admin.stock import (
 from services.admin.stock_import import RATE, BrokenOffError, Import, ImportOptions, ImportReport
 from services.kernel.environments import Environment
 from services.kernel.stock import Item, StockStatus
+from services.kernel.wording import counted
 
 HEADINGS = ["PRODUCT", "QUANTITY", "STATUS", "UPDATED", "VERSION"]
 LINES_SHOWN = 20  # refused lines for people; --json has up to 1,000
@@ -187,7 +188,7 @@ def _tell(report: ImportReport) -> None:
     counts = [
         f"{getattr(report, name):,} {name}" for name in ("changed", "unchanged", "added", "refused")
     ]
-    click.echo(f"{report.read:,} lines in {report.seconds:.1f} s: {', '.join(counts)}")
+    click.echo(f"{counted(report.read, 'line')} in {report.seconds:.1f} s: {', '.join(counts)}")
     if not report.written:
         click.echo("nothing was written: this is what would have changed", err=True)
 

@@ -18,6 +18,7 @@ from services.admin.gateway.status import ask_all
 from services.admin.settings import AdminSettings
 from services.kernel.encryption import SecretBox
 from services.kernel.environments import Environment
+from services.kernel.wording import counted
 
 DEFAULT = "(Kong's default)"
 NAMED = 5  # partners named in one line
@@ -202,6 +203,5 @@ def _how(change: Change) -> str:
 def _whom(consumers: Sequence[str]) -> str:
     if not consumers:
         return ""
-    count = f"{len(consumers):,} consumer{'' if len(consumers) == 1 else 's'}"
     more = ", ..." if len(consumers) > NAMED else ""
-    return f" ({count}: {', '.join(consumers[:NAMED])}{more})"
+    return f" ({counted(len(consumers), 'consumer')}: {', '.join(consumers[:NAMED])}{more})"

@@ -16,6 +16,7 @@ from services.admin.gateway.render import SUSPENDED_TAG, SUSPENSION, PolicyError
 from services.admin.gateway.routing import find_route
 from services.kernel.environments import Environment
 from services.kernel.errors import SUSPENDED_MESSAGE, ErrorCode
+from services.kernel.wording import counted
 
 # What a plugin does, with the settings that matter.
 _DOES = {
@@ -147,7 +148,7 @@ def _caller(partner: str, environment: Environment, caller: Caller) -> str:
     if caller.keys is None:
         return known
     state = "" if caller.state == "active" else f", {caller.state}"
-    return f"{known}, {caller.keys} working key{'' if caller.keys == 1 else 's'}{state}"
+    return f"{known}, {counted(caller.keys, 'working key')}{state}"
 
 
 def _service(service: Entity) -> str:

@@ -22,6 +22,7 @@ from services.admin.gateway.tidings import Tidings
 from services.admin.gateway.watch import Watch
 from services.admin.settings import AdminSettings
 from services.kernel.availability import Availability
+from services.kernel.background import note_failure
 from services.kernel.database import KEEPALIVE
 from services.kernel.encryption import SecretBox
 
@@ -91,8 +92,8 @@ class Reconciler:
                     self._publish(connection)
             except (psycopg.Error, OSError) as exc:
                 self._database.failed(exc)
-            except Exception:  # a publisher that ended would leave nobody to notice
-                log.exception("publisher.unexpected")
+            except Exception:  # noqa: BLE001 -- a publisher that ended would leave nobody to notice
+                note_failure("publisher.unexpected")
             finally:
                 self._answered_at = float("-inf")
             self._stopping.wait(AGAIN)

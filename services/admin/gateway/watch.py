@@ -7,6 +7,7 @@ import structlog
 
 from services.admin.gateway.nodes import NodeClient
 from services.admin.gateway.publish import Desired, Memory, NodeReport, StoodDownError, settle
+from services.kernel.background import note_failure
 
 LOOK_EVERY = 1.0  # seconds between two looks at a node; it is to be right again within 5
 
@@ -66,8 +67,8 @@ class Watch:
                     )
                 except StoodDownError:
                     continue
-                except Exception:  # a watch that ended would leave nobody to notice
-                    log.exception("node.unexpected", node=url)
+                except Exception:  # noqa: BLE001 -- a watch that ended would leave nobody to notice
+                    note_failure("node.unexpected", node=url)
                     continue
                 if not self._is_over:  # a later term has reports of its own
                     self._on_report(report)

@@ -18,6 +18,7 @@ from services.kernel.schema.migrate import migrate as bring_to_this_release
 from services.kernel.schema.migrate import set_role_password
 from services.kernel.schema.settings import MigrateSettings
 from services.kernel.settings import SettingsError, load_settings
+from services.kernel.wording import counted
 
 CONNECT_SECONDS = 5
 NOT_DONE, WRONG_USAGE, DATABASE_AWAY = 1, 2, 4  # as the other commands' exit codes
@@ -52,8 +53,9 @@ def migrate() -> None:
         _fail(f"PostgreSQL: {_first_line(exc)}", DATABASE_AWAY)
     except psycopg.Error as exc:
         _fail(f"not migrated: {_first_line(exc)}", NOT_DONE)
-    applied = f"{done.migrations} migrations applied" if done.migrations else "schema up to date"
-    click.echo(f"{applied}; passwords set for {', '.join(done.roles)}")
+    applied = f"{counted(done.migrations, 'migration')} applied"
+    told = applied if done.migrations else "schema up to date"
+    click.echo(f"{told}; passwords set for {', '.join(done.roles)}")
 
 
 def run(environment: Mapping[str, str]) -> Migrated:

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from psycopg.sql import SQL, Identifier
 
 from services.kernel.availability import Availability
+from services.kernel.background import going_on
 from services.kernel.database import DatabaseCheck, Pool, make_pool
 from services.kernel.database_calls import Calls
 from services.kernel.encryption import SecretBox
@@ -54,7 +55,11 @@ class WakingThread:
         wakes it in its own.
         """
         times = min(deliveries, WAKE_MOST)
-        self._thread.submit(self._waker.wake, endpoint_id, Lane.FAST, times=times)
+        self._thread.submit(self._wake, endpoint_id, times)
+
+    def _wake(self, endpoint_id: UUID, times: int) -> None:
+        with going_on("waking.failed"):  # nobody asks for what the thread returned or raised
+            self._waker.wake(endpoint_id, Lane.FAST, times=times)
 
     async def ping(self) -> None:
         """Raise QueueAwayError unless Valkey answers."""

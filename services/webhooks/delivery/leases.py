@@ -10,6 +10,7 @@ import structlog
 from psycopg import sql
 from psycopg_pool import PoolTimeout
 
+from services.kernel.background import note_failure
 from services.kernel.database import ThreadPool
 from services.kernel.environments import Environment
 from services.webhooks.delivery.claims import LEASE, Claim
@@ -65,8 +66,8 @@ class Leases:
                 self.renew()
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
                 continue  # told by whoever records next; the lease may run out, no more
-            except Exception:  # without this thread every call would be made again
-                log.exception("leases.not_renewed")
+            except Exception:  # noqa: BLE001 -- without this thread all leases run out
+                note_failure("leases.failed")
                 continue
             after_round()
 

@@ -9,9 +9,10 @@ from threading import Event
 import structlog
 
 from services.kernel.environments import Environment
+from services.kernel.mail_address import MailAddressError
 from services.kernel.settings import SettingsError
 from services.webhooks.faults import FaultStep, OnFault, ignore_fault
-from services.webhooks.mail.message import AddressError, mail_address, make_message
+from services.webhooks.mail.message import header_address, make_message
 from services.webhooks.mail.smtp import WHOLE_SEND, NotTakenError, SmtpServer, send
 from services.webhooks.mail.store import Mail, MailStore
 from services.webhooks.mail.texts import API_URLS
@@ -74,7 +75,7 @@ class Mailer:
         mail = self._store.claim(session)
         if mail is None:
             return False
-        facts = {
+        facts: dict[str, object] = {
             "mail_id": str(mail.id),
             "kind": mail.kind,
             "partner": mail.partner,
@@ -83,32 +84,45 @@ class Mailer:
         }
         delay = backoff(mail.attempts)
         try:
-            self._send(mail)
-        except (NotTakenError, AddressError) as exc:
-            self._on_try(MailOutcome.FAILED)
-            self._store.record_failed(session, mail, error=str(exc), delay=delay)
-            log.warning("mail.failed", **facts, reason=str(exc), again_in=delay.total_seconds())
+            outcome, reason = self._send(mail)
         except Exception as exc:  # a fault of ours; the mails behind this one are sent all the same
             self._on_fault(FaultStep.MAIL)
             error = f"a fault of ours: {type(exc).__name__}"
             self._store.record_failed(session, mail, error=error, delay=delay)
             log.exception("mail.fault", **facts, again_in=delay.total_seconds())
-        else:
-            self._on_try(MailOutcome.SENT)
+            return True
+        self._on_try(outcome)
+        if outcome is MailOutcome.SENT:
             self._store.record_sent(session, mail)
             log.info("mail.sent", **facts)
+        else:
+            self._store.record_failed(session, mail, error=reason, delay=delay)
+            facts |= {"outcome": outcome, "reason": reason, "again_in": delay.total_seconds()}
+            log.warning("mail.failed", **facts)
         return True
 
-    def _send(self, mail: Mail) -> None:
-        message = make_message(mail, self._environment, sender=self._sender, api_url=self._api_url)
-        message.as_bytes()  # what cannot be written is our fault, and not the server's
-        send(self._server, message, tls=self._tls, limit=self._send_within)
+    def _send(self, mail: Mail) -> tuple[MailOutcome, str]:
+        """Return how the try ended, and why it failed.
+
+        A contact that breaks the rule is older than the rule. Its mail waits for a better contact.
+        """
+        try:
+            message = make_message(
+                mail, self._environment, sender=self._sender, api_url=self._api_url
+            )
+            message.as_bytes()  # what cannot be written is our fault, and not the server's
+            send(self._server, message, tls=self._tls, limit=self._send_within)
+        except NotTakenError as exc:
+            return MailOutcome.FAILED, str(exc)
+        except MailAddressError as exc:
+            return MailOutcome.NO_ADDRESS, f"the contact {mail.contact[:100]!r} is not {exc}"
+        return MailOutcome.SENT, ""
 
 
 def _sender(mail_from: str) -> Address:
     try:
-        return mail_address(mail_from)
-    except AddressError as exc:
+        return header_address(mail_from)
+    except MailAddressError as exc:
         msg = f"the environment does not fit:\nMAIL_FROM: {exc}"
         raise SettingsError(msg) from exc
 

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from services.kernel.environments import Environment
 from services.kernel.timestamps import rfc3339
+from services.kernel.wording import counted
 from services.webhooks.delivery.schedule import MAX_ATTEMPTS
 from services.webhooks.mail.store import Mail
 from services.webhooks.states import MailKind
@@ -89,7 +90,7 @@ def _facts(mail: Mail, environment: Environment) -> str:
     if mail.reason:
         facts["last failure"] = one_line(mail.reason)
     if mail.missed:
-        facts["given up"] = f"{mail.missed} event{'' if mail.missed == 1 else 's'} so far"
+        facts["given up"] = f"{counted(mail.missed, 'event')} so far"
     return "\n".join(f"  {name:<14} {value}" for name, value in facts.items())
 
 

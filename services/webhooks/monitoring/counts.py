@@ -23,6 +23,7 @@ class MailOutcome(StrEnum):
 
     SENT = "sent"
     FAILED = "failed"  # the server did not take it; it is tried again
+    NO_ADDRESS = "no_address"  # the partner's contact can't be mailed; tried again, too
 
 
 class FaultCounts:

@@ -62,8 +62,11 @@ def test_render_masks_keys_and_a_file_holds_them_for_its_owner_only(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("partners create techmart --tier gold --contact a@b", "`tier` gold is not in kong.yml"),
-        ("partners create Tech --tier basic --contact a@b", "`name`: 2 to 40 characters"),
+        (
+            "partners create techmart --tier gold --contact a@b.example",
+            "`tier` gold is not in kong.yml",
+        ),
+        ("partners create Tech --tier basic --contact a@b.example", "`name`: 2 to 40 characters"),
         ("keys create nobody --env live", "there is no partner nobody"),
         ("keys revoke pk_live_none --yes", "there is no key pk_live_none"),
     ],

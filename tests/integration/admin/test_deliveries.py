@@ -290,7 +290,7 @@ def test_all_that_a_search_finds_is_sent_again_and_the_rest_is_told(
     other = rows.delivery(theirs, state=DeliveryState.EXHAUSTED)
     bulk = f"deliveries retry {UNDER} --partner techmart"
     asked = run(bulk)
-    assert (asked.exit_code, "3 deliveries to 1 endpoints" in asked.stderr) == (2, True)
+    assert (asked.exit_code, "3 deliveries to 1 endpoint again" in asked.stderr) == (2, True)
     assert standing(rows, good, wanted[0])[0] == "exhausted"
     done = run(f"{bulk} --yes --json")
     assert (done.exit_code, done.stdout.strip()) == (3, '{"retried":3,"left":1}')

@@ -226,6 +226,9 @@ def deleted_in_the_way_of_a_worker(
         ({"tier": "gold"}, 400, "`tier` gold is not in kong.yml, which has basic, standard"),
         ({"contact": "nobody"}, 400, "`contact`: an e-mail address"),
         ({"contact": "a@b\0"}, 400, "`contact`: must have no control characters"),
+        ({"contact": "mailto:a@b.example"}, 400, "`contact`: an e-mail address alone"),
+        ({"contact": "<a@b.example>"}, 400, "`contact`: an e-mail address alone"),
+        ({"contact": "a@b.example."}, 400, "`contact`: an e-mail address alone"),
         ({"contact": "a" * 250 + "@b.example"}, 400, "`contact`: an e-mail address"),
         ({"contact": 7}, 400, "contact"),
         ({"colour": "red"}, 400, "colour"),
@@ -241,12 +244,23 @@ def test_what_does_not_fit_is_refused_with_how_to_mend_it(
     assert len(http.get("/partners").json()["items"]) == 1
 
 
+def test_an_international_domain_is_kept_as_mails_are_sent_to_it(
+    http: httpx.Client, owner: psycopg.Connection[Any]
+) -> None:
+    made = http.post("/partners", json={**TECHMART, "contact": "a@münchen.example"}).json()
+    assert made["contact"] == "a@xn--mnchen-3ya.example"
+    changed = http.patch("/partners/techmart", json={"contact": "b@köln.example"}).json()
+    assert changed["partner"]["contact"] == "b@xn--kln-sna.example"
+    assert copies(owner) == [[("techmart", "b@xn--kln-sna.example", "active")]] * 2
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "words"),
     [
         ("PATCH", "/partners/techmart", {}, 400, "send `tier`, `contact` or both"),
         ("PATCH", "/partners/techmart", {"contact": ""}, 400, "`contact`: an e-mail address"),
         ("PATCH", "/partners/techmart", {"contact": "nobody"}, 400, "`contact`: an e-mail"),
+        ("PATCH", "/partners/techmart", {"contact": "<a@b.c>"}, 400, "`contact`: an e-mail"),
         ("PATCH", "/partners/techmart", {"tier": ""}, 400, "is not in kong.yml"),
         ("PATCH", "/partners/techmart", {"name": "other"}, 400, "name"),
         ("PATCH", "/partners/nobody", {"tier": "basic"}, 404, "there is no partner nobody"),

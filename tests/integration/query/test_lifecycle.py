@@ -1,5 +1,6 @@
 """Starting and ending a query program: settings, ports, SIGTERM."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -8,17 +9,22 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from services.embedded.children import free_port
 from services.embedded.valkey import RunningValkey
-from tests.query_process import BACKEND_TOKEN, running_query, settings_for
+from tests.conftest import Database
+from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, running_query, settings_for
+from tests.waiting import wait_for
 
+LINES = 200  # of over 1 kB; a pipe that nobody reads takes 64 kB
 ROOT = Path(__file__).parents[3]
 BODY = b'{"product_ids":["A"]}'
 HEAD = (
     b"POST /partner/v1/inventory HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     b"X-Backend-Token: " + BACKEND_TOKEN.encode() + b"\r\nX-Consumer-Custom-ID: techmart:live\r\n"
+    b"X-Credential-Identifier: " + CREDENTIAL_ID.encode() + b"\r\n"
     b"Expect: 100-continue\r\nContent-Length: 21\r\n\r\n"
 )
 CLOSED_PORT_URL = "postgresql://live_query:x@127.0.0.1:9/none"
@@ -63,6 +69,33 @@ def test_every_fault_of_the_settings_is_told_at_once_without_their_values() -> N
     ]
     assert "secret" not in ended.stderr + ended.stdout
     assert "Traceback" not in ended.stderr
+
+
+def test_a_log_that_nobody_reads_stops_no_request(database: Database) -> None:
+    port = free_port()
+    settings = settings_for(database.url("live_query"), "valkey://127.0.0.1:9/0", PORT=port)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings}
+    command = [sys.executable, "-m", "services.query", "partner"]
+    with (
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+    ):
+        try:
+            wait_for(lambda: _is_live(client), "a process that lives")
+            for _ in range(LINES):
+                assert client.get("/" + "x" * 1_000).status_code == 404
+            shown = client.get("/metrics").text
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+    assert "log_lines_lost_total 0.0" in shown  # they wait
+
+
+def _is_live(client: httpx.Client) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return client.get("/health/live").status_code == 200
+    return False
 
 
 def test_the_internal_program_needs_no_backend_token() -> None:

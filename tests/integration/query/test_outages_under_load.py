@@ -22,7 +22,7 @@ from services.kernel import headers
 from services.kernel.environments import Environment
 from services.query.store import READS
 from tests.outages import IDS, SLOW, TITLES, Load, Seen, Site, running_site, statuses
-from tests.query_process import BACKEND_TOKEN, running_query, settings_for
+from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, running_query, settings_for
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -192,6 +192,7 @@ def as_gateway() -> dict[str, str]:
     return {
         headers.BACKEND_TOKEN: BACKEND_TOKEN,
         headers.CONSUMER_CUSTOM_ID: Environment.LIVE.custom_id("techmart"),
+        headers.CREDENTIAL_IDENTIFIER: CREDENTIAL_ID,
     }
 
 

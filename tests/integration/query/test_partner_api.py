@@ -15,7 +15,7 @@ import pytest
 from services.kernel.environments import Environment
 from services.kernel.schema.seed import products
 from services.kernel.stock import stock_status
-from tests.query_process import BACKEND_TOKEN, QueryProcess
+from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, QueryProcess
 
 INVENTORY = "/partner/v1/inventory"
 STOCK = dict(products(Environment.LIVE))
@@ -187,6 +187,7 @@ def test_a_bad_query_string_is_a_400(partner: QueryProcess, query: str, code: st
 def test_a_large_chunked_body_is_refused_before_its_end(partner: QueryProcess) -> None:
     head = f"POST {INVENTORY} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     head += f"X-Backend-Token: {BACKEND_TOKEN}\r\nX-Consumer-Custom-ID: techmart:live\r\n"
+    head += f"X-Credential-Identifier: {CREDENTIAL_ID}\r\n"
     head += "Transfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", partner.port), timeout=5) as connection:
         connection.sendall(head.encode())
@@ -244,6 +245,8 @@ REFUSED_HEADERS: list[tuple[str, dict[str, Any]]] = [
     ("anonymous", {"extra": {"X-Anonymous-Consumer": "true"}}),
     ("no consumer", {"consumer": None}),
     ("empty consumer", {"consumer": ""}),
+    ("no credential", {"credential": None}),
+    ("empty credential", {"credential": ""}),
     ("other environment", {"consumer": None,
                            "extra": {"X-Consumer-Custom-ID": "techmart:sandbox"}}),
     ("no environment", {"consumer": None, "extra": {"X-Consumer-Custom-ID": "techmart"}}),

@@ -48,7 +48,11 @@ class Platform:
             return httpx.Response(204)
         if method == "POST" and path == WEBHOOKS:
             self.url = body["url"]
-            return httpx.Response(201, json=webhook("w-1", self.url) | {"secret": "whsec_MTIz"})
+            return httpx.Response(
+                201,
+                json=webhook("w-1", self.url)
+                | {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+            )
         if path.endswith("/replay"):
             return httpx.Response(202, json={"scheduled": 1, "next_since": None})
         if path.endswith("/deliveries"):
@@ -159,7 +163,7 @@ def test_a_replay_that_brings_nothing_fails(stage: Stage) -> None:
     stage.story.be_away(stage.scene)
     assert "integration@techmart.example has a mail: 'Webhook failing'" in stage.said[-2]
     assert stage.said[-1] == f"  {stage.folder / 'one.eml'}"
-    stage.fails(stage.story.catch_up, "scheduled 1 events; that of the same event_id did not come")
+    stage.fails(stage.story.catch_up, "scheduled 1 event; that of the same event_id did not come")
 
 
 def test_only_mails_that_come_later_and_are_about_the_endpoint_are_found(tmp_path: Path) -> None:

@@ -122,6 +122,24 @@ def test_what_could_not_be_written_is_written_the_next_time(
     assert table.rows == {KEY: 1_000, OTHER: 1_030}
 
 
+def test_writing_goes_on_after_a_failure_that_nobody_expected(table: Table, clock: Clock) -> None:
+    table.failure = RuntimeError("a fault of ours")
+
+    async def used() -> None:
+        uses = made(table, clock, every=0.001)
+        async with uses.kept():
+            note(uses, KEY)
+            for _ in range(2):  # it comes again after the first failure
+                await table.asked.wait()
+                table.asked.clear()
+            table.failure = None
+
+    with capture_logs() as logs:
+        asyncio.run(asyncio.wait_for(used(), 20))
+    assert table.rows == {KEY: 1_000}
+    assert {each["event"] for each in logs} == {"key_uses.failed"}
+
+
 def test_a_failure_is_told_once_however_long_it_lasts(
     uses: KeyUses, table: Table, clock: Clock
 ) -> None:

@@ -23,7 +23,7 @@ public final class DeltaSync {
   private record Row(long quantity, long version) {}
 
   private static final long GONE = -1;
-  private static final String CURSOR = "#cursor"; // the first line's name
+  private static final String CURSOR = "#cursor"; // heads the first line; a product may be called so
 
   private final InventoryClient client;
   private final Path file;
@@ -104,13 +104,11 @@ public final class DeltaSync {
   }
 
   private void read() throws IOException {
-    for (String line : Files.readAllLines(file)) {
+    List<String> lines = Files.readAllLines(file);
+    cursor = lines.get(0).split("\t")[1];
+    for (String line : lines.subList(1, lines.size())) {
       String[] parts = line.split("\t"); // an id has no control characters
-      if (parts[0].equals(CURSOR)) {
-        cursor = parts[1];
-      } else {
-        rows.put(parts[0], new Row(Long.parseLong(parts[1]), Long.parseLong(parts[2])));
-      }
+      rows.put(parts[0], new Row(Long.parseLong(parts[1]), Long.parseLong(parts[2])));
     }
   }
 
@@ -133,6 +131,6 @@ public final class DeltaSync {
             Path.of(given.get(0)),
             given.subList(1, given.size()),
             Duration.ofSeconds(Long.parseLong(oldest)));
-    System.out.println(sync.sync() + " products changed");
+    System.out.println("products changed: " + sync.sync());
   }
 }

@@ -23,6 +23,9 @@ public final class SignatureCheck {
   public static final Duration TOLERANCE = Duration.ofMinutes(5);
 
   private static final String SECRET_PREFIX = "whsec_";
+  private static final String SECRET_RULE =
+      "a webhook secret is whsec_ and base64 of 24 to 64 bytes,"
+          + " or other text of 16 to 128 characters";
   private static final String SIGNATURE_PREFIX = "v1,";
 
   private final Clock clock;
@@ -35,8 +38,16 @@ public final class SignatureCheck {
     }
   }
 
-  /** Takes the secrets that are valid: one, or two while you change from one to the other. */
+  /**
+   * Takes the secrets that are valid: one, or two while you change from one to the other.
+   *
+   * @throws IllegalArgumentException if there is none, or one is empty or too short: anybody could
+   *     sign with it
+   */
   public SignatureCheck(Clock clock, String... secrets) {
+    if (secrets.length == 0) {
+      throw new IllegalArgumentException(SECRET_RULE);
+    }
     this.clock = clock;
     this.keys = Arrays.stream(secrets).map(SignatureCheck::keyOf).toList();
   }
@@ -90,11 +101,21 @@ public final class SignatureCheck {
   }
 
   private static SecretKeySpec keyOf(String secret) {
-    byte[] key =
-        secret.startsWith(SECRET_PREFIX)
-            ? Base64.getDecoder().decode(secret.substring(SECRET_PREFIX.length()))
-            : secret.getBytes(StandardCharsets.UTF_8);
+    boolean encoded = secret.startsWith(SECRET_PREFIX);
+    byte[] key = encoded ? decoded(secret.substring(SECRET_PREFIX.length())) : utf8(secret);
+    int length = encoded ? key.length : secret.codePointCount(0, secret.length());
+    if (length < (encoded ? 24 : 16) || length > (encoded ? 64 : 128)) {
+      throw new IllegalArgumentException(SECRET_RULE);
+    }
     return new SecretKeySpec(key, "HmacSHA256");
+  }
+
+  private static byte[] decoded(String base64) {
+    try {
+      return Base64.getDecoder().decode(base64);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(SECRET_RULE, e);
+    }
   }
 
   private static String base64(byte[] bytes) {

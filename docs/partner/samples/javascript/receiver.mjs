@@ -4,11 +4,12 @@
 // before the answer: an event that was answered with 2xx does not come again.
 import { createServer } from 'node:http'
 import { pathToFileURL } from 'node:url'
-import { faultOf } from './signature.mjs'
+import { faultOf, keyOf } from './signature.mjs'
 
 const LARGEST = 64 * 1024 // bytes of a body; an event has less than 1,000
 
 export function makeReceiver(secrets) {
+  const keys = secrets.map(keyOf)
   const seen = new Set() // event ids; keep them for 8 days or longer
   const versions = new Map() // of each product
 
@@ -34,7 +35,7 @@ export function makeReceiver(secrets) {
     if (request.method !== 'POST' || request.url !== '/hooks/stock') return 404
     const body = await bodyOf(request)
     if (body === null) return 413
-    const fault = faultOf(secrets, request.headers, body)
+    const fault = faultOf(keys, request.headers, body)
     if (fault) {
       console.log(`refused: ${fault}`)
       return 401

@@ -16,7 +16,9 @@ export class DeltaSync {
    */
   constructor(client, file, listed, oldest = 30) {
     Object.assign(this, { client, file, listed: new Set(listed), oldest })
-    this.rows = {} // product id -> { quantity, version }; a removed one has the quantity null
+    // product id -> { quantity, version }; a removed one has the quantity null. A Map, because an
+    // object takes some ids, such as `__proto__`, for its own parts.
+    this.rows = new Map()
     this.cursor = undefined
   }
 
@@ -28,7 +30,7 @@ export class DeltaSync {
       return await this.#follow()
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== 'CURSOR_EXPIRED') throw error
-      this.rows = {} // the versions that we hold may be of another database
+      this.rows.clear() // the versions that we hold may be of another database
       return this.#start()
     }
   }
@@ -60,8 +62,8 @@ export class DeltaSync {
   #takeAll(items) {
     let changed = 0
     for (const { product_id: id, quantity, version } of items) {
-      if (!this.listed.has(id) || this.rows[id]?.version >= version) continue
-      this.rows[id] = { quantity, version }
+      if (!this.listed.has(id) || this.rows.get(id)?.version >= version) continue
+      this.rows.set(id, { quantity, version })
       changed += 1
     }
     return changed
@@ -69,15 +71,17 @@ export class DeltaSync {
 
   async #read() {
     try {
-      Object.assign(this, JSON.parse(await readFile(this.file, 'utf8')))
+      const { cursor, rows } = JSON.parse(await readFile(this.file, 'utf8'))
+      this.cursor = cursor
+      this.rows = new Map(Object.entries(rows))
     } catch (error) {
       if (error.code !== 'ENOENT') throw error
     }
   }
 
   async #write() {
-    const { cursor, rows } = this
-    await writeFile(`${this.file}.next`, JSON.stringify({ cursor, rows }, null, 1))
+    const kept = { cursor: this.cursor, rows: Object.fromEntries(this.rows) }
+    await writeFile(`${this.file}.next`, JSON.stringify(kept, null, 1))
     await rename(`${this.file}.next`, this.file)
   }
 }
@@ -87,5 +91,5 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const [file, ...listed] = process.argv.slice(2)
   const oldest = Number(process.env.OLDEST_SECONDS ?? 30)
   const changed = await new DeltaSync(fromEnvironment(), file, listed, oldest).sync()
-  console.log(`${changed} products changed`)
+  console.log(`products changed: ${changed}`)
 }

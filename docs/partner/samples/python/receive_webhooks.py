@@ -12,7 +12,7 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 
-from partner_inventory import Event, NotGenuineError, verify
+from partner_inventory import Event, NotGenuineError, key_of, verify
 
 LARGEST = 64 * 1024  # bytes of a body; an event has less than 1,000
 # Keep event ids for 8 days or longer: we can send an event again for 7.
@@ -68,7 +68,9 @@ class Receiver(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, port: int, secrets: list[str], inbox: Inbox) -> None:
-        """Listen on a port of this machine; 0 takes a free one."""
+        """Listen on a port of this machine; 0 takes a free one. Raises ValueError for no secret."""
+        for secret in secrets:
+            key_of(secret)
         super().__init__(("127.0.0.1", port), Handler)
         self.secrets = secrets
         self.inbox = inbox

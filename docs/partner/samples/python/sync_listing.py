@@ -17,4 +17,4 @@ with (
     closing(sqlite3.connect(file)) as database,
 ):
     listing = Listing(inventory, database, product_ids, oldest=oldest)
-    print(f"{listing.sync()} products changed")
+    print(f"products changed: {listing.sync()}")

@@ -12,6 +12,7 @@ from services.admin.gateway.check.source import kind_of, read
 from services.admin.gateway.check.structure import structure_faults
 from services.admin.gateway.check.tiers import tier_faults
 from services.admin.gateway.render import PolicyError
+from services.kernel.wording import counted
 
 
 class FaultyPolicyError(PolicyError):
@@ -20,8 +21,7 @@ class FaultyPolicyError(PolicyError):
     def __init__(self, file: str, faults: Iterable[Fault]) -> None:
         """Take the name by which people know the file."""
         self.faults = tuple(faults)
-        count = len(self.faults)
-        title = f"{file} has {count} fault{'' if count == 1 else 's'}; nothing was sent"
+        title = f"{file} has {counted(len(self.faults), 'fault')}; nothing was sent"
         super().__init__("\n".join((title, *fault_lines(file, self.faults))))
 
 

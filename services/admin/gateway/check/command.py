@@ -11,6 +11,7 @@ from services.admin.gateway.check.checking import fault_lines, find_faults
 from services.admin.gateway.check.entities import LIMIT, Policy
 from services.admin.gateway.check.faults import Fault
 from services.admin.gateway.check.source import read
+from services.kernel.wording import counted
 
 DEFAULT = "gateway/kong.yml"
 
@@ -37,7 +38,7 @@ def check(
         click.echo(json.dumps(_as_document(file, text, faults)))
     elif faults:
         click.echo("\n".join(fault_lines(str(file), faults)))
-        click.echo(f"{len(faults)} fault{'' if len(faults) == 1 else 's'} in {file}", err=True)
+        click.echo(f"{counted(len(faults), 'fault')} in {file}", err=True)
     else:
         counts = ", ".join(f"{what} {count}" for what, count in _checked(text).items())
         click.echo(f"{file}: no fault; checked {counts}")

@@ -10,7 +10,7 @@ from services.embedded.valkey import RunningValkey
 from services.kernel.environments import Environment
 from tests.conftest import Database
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
-from tests.query_process import BACKEND_TOKEN, QueryProcess
+from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, QueryProcess
 from tests.webhook_rows import WebhookRows, connect_owner
 from tests.webhooks_process import running_api, settings_for
 
@@ -110,6 +110,7 @@ def test_a_request_that_did_not_come_through_the_gateway_is_refused(
         api.client(token="wrong"),
         api.client(consumer=None),
         api.client(consumer=""),
+        api.client(credential=None),
         api.client(extra={"X-Anonymous-Consumer": "true"}),
         api.client(consumer=None, extra={"X-Consumer-Custom-ID": "techmart:live"}),
     ]
@@ -216,6 +217,7 @@ def test_a_request_of_a_client_that_goes_away_leaves_no_error(
     before = len(api.events("request.failed"))
     head = f"POST {WEBHOOKS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     head += f"X-Backend-Token: {BACKEND_TOKEN}\r\nX-Consumer-Custom-ID: techmart:sandbox\r\n"
+    head += f"X-Credential-Identifier: {CREDENTIAL_ID}\r\n"
     with socket.create_connection(("127.0.0.1", api.port), timeout=5) as connection:
         connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
     assert partner.http.get(WEBHOOKS).status_code == 200

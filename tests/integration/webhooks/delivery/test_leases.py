@@ -3,7 +3,9 @@
 import threading
 from datetime import timedelta
 
+import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from services.kernel.database import ThreadPool
 from services.kernel.environments import Environment
@@ -55,6 +57,26 @@ def test_a_claim_that_others_have_taken_over_is_not_renewed(
     assert leases.renew() == 0
     rows.run("UPDATE {env}.deliveries SET claimed_at = %s, state = 'retrying'", [claim.claimed_at])
     assert leases.renew() == 0
+
+
+def test_renewals_go_on_after_a_failure_that_nobody_expected(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[int] = []
+
+    def fail() -> int:
+        failed.append(1)
+        raise psycopg.errors.InsufficientPrivilege
+
+    monkeypatch.setattr(leases, "renew", fail)
+    stop = threading.Event()
+    thread = threading.Thread(target=leases.run, args=[stop, timedelta(milliseconds=1)])
+    with capture_logs() as logs:
+        thread.start()
+        wait_for(lambda: len(failed) > 1, "a renewal after the failure")
+        stop.set()
+        thread.join(timeout=5)
+    assert logs[0]["event"] == "leases.failed"
 
 
 def test_renewals_go_on_until_the_end(rows: WebhookRows, leases: Leases, claim: Claim) -> None:

@@ -61,13 +61,14 @@ def make_mailer(database: Database, server: MailServer) -> MakeMailer:
     def make(
         smtp_url: str | None = None,
         send_within: float = 10.0,
+        mail_from: str = "partner-api@inventory.example",
         **more: Any,  # noqa: ANN401
     ) -> Mailer:
         return Mailer(
             database.url("sandbox_webhooks"),
             Environment.SANDBOX,
             smtp_url=smtp_url or server.url,
-            mail_from="partner-api@inventory.example",
+            mail_from=mail_from,
             poll_seconds=0.05,
             send_within=send_within,
             **more,

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.embedded.children import free_port
+from services.kernel.settings import SettingsError
 from services.webhooks.faults import FaultStep
 from services.webhooks.mail import mailer as mailer_module
 from services.webhooks.mail.mailer import Mailer
@@ -282,10 +283,10 @@ def test_several_mailers_send_each_mail_once(
         "",
     ],
 )
-def test_a_contact_that_is_no_address_is_told_and_holds_up_no_other_mail(
+def test_a_contact_that_is_no_address_is_counted_and_holds_up_no_other_mail(
     *,
     rows: WebhookRows,
-    mailer: Mailer,
+    make_mailer: MakeMailer,
     session: Session,
     server: MailServer,
     add_mail: AddMail,
@@ -293,15 +294,41 @@ def test_a_contact_that_is_no_address_is_told_and_holds_up_no_other_mail(
 ) -> None:
     rows.run("UPDATE {env}.partners SET contact = %s", [contact])
     mail = add_mail()
-    assert mailer.send_one(session)
+    tries: list[MailOutcome] = []
+    mailer = make_mailer(on_try=tries.append)
+    with capture_logs() as logs:
+        assert mailer.send_one(session)
     sent, _, error, _ = state(rows, mail)
     assert not sent
-    assert error.startswith("not a mail address")
+    assert error.startswith(f"the contact {contact!r} is not an e-mail address")
+    assert [(log["event"], log["outcome"]) for log in logs] == [("mail.failed", "no_address")]
+    assert tries == [MailOutcome.NO_ADDRESS]
     assert server.tries == 0
     rows.run("UPDATE {env}.partners SET contact = 'ops@techmart.example'")
     add_mail()
     assert mailer.send_one(session)
     assert len(server.taken) == 1
+
+
+def test_a_contact_of_an_international_domain_is_reached(
+    rows: WebhookRows, mailer: Mailer, session: Session, server: MailServer, add_mail: AddMail
+) -> None:
+    rows.run("UPDATE {env}.partners SET contact = 'a@münchen.example'")  # older than the rule
+    add_mail()
+    assert mailer.send_one(session)
+    assert server.taken[0].recipients == ["a@xn--mnchen-3ya.example"]
+    assert server.taken[0].message["To"] == "a@xn--mnchen-3ya.example"
+
+
+def test_the_senders_address_is_held_to_the_same_rule(
+    make_mailer: MakeMailer, session: Session, server: MailServer, add_mail: AddMail
+) -> None:
+    add_mail()
+    assert make_mailer(mail_from="api@münchen.example").send_one(session)
+    assert server.taken[0].sender == "api@xn--mnchen-3ya.example"
+    for wrong in ("mailto:a@example.com", "<a@example.com>", "a@example.com.", "a@localhost"):
+        with pytest.raises(SettingsError, match="MAIL_FROM: an e-mail address alone"):
+            make_mailer(mail_from=wrong)
 
 
 def test_it_goes_on_when_its_connection_was_ended(

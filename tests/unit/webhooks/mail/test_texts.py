@@ -13,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.environments import Environment
-from services.webhooks.mail.message import AddressError, mail_address, make_message
+from services.kernel.mail_address import MailAddressError
+from services.webhooks.mail.message import header_address, make_message
 from services.webhooks.mail.store import Mail
 from services.webhooks.mail.texts import API_URLS
 from services.webhooks.states import MailKind
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 5, tzinfo=UTC)
 ENDPOINT = UUID("00000000-0000-7000-8000-000000000002")
-SENDER = mail_address("partner-api@inventory.example")
+SENDER = header_address("partner-api@inventory.example")
 API = API_URLS[Environment.LIVE]
 MAIL = Mail(
     id=UUID("00000000-0000-7000-8000-000000000001"),
@@ -130,15 +131,9 @@ def test_nothing_in_a_row_adds_a_header_or_a_line(url: str, reason: str, partner
 )
 def test_a_contact_is_one_address_or_is_refused(contact: str) -> None:
     try:
-        address = mail_address(contact)
-    except AddressError:
+        address = header_address(contact)
+    except MailAddressError:
         return
-    assert address.addr_spec == contact
     message = message_of(msgspec.structs.replace(MAIL, contact=contact))
     assert message.keys() == message_of(MAIL).keys()
-    assert [each.addr_spec for each in message["To"].addresses] == [contact]
-
-
-@pytest.mark.parametrize("contact", ["ops@a", "o.p-s+hooks@shop.a-b.example", "o'neil@a.example"])
-def test_an_ordinary_contact_is_an_address(contact: str) -> None:
-    assert mail_address(contact).addr_spec == contact
+    assert message["To"].addresses == (address,)

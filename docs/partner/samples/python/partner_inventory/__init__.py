@@ -29,7 +29,7 @@ from partner_inventory.model import (
     Stock,
     Webhook,
 )
-from partner_inventory.verification import verify, verify_x_signature
+from partner_inventory.verification import key_of, verify, verify_x_signature
 
 __all__ = [
     "Attempt",
@@ -58,6 +58,7 @@ __all__ = [
     "Stock",
     "UnavailableError",
     "Webhook",
+    "key_of",
     "verify",
     "verify_x_signature",
 ]

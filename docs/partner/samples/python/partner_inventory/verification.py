@@ -13,6 +13,8 @@ from partner_inventory.model import Event
 TOLERANCE = 300  # seconds that webhook-timestamp may be away from your clock
 SECONDS = re.compile("[0-9]{1,12}")
 SECRET_PREFIX = "whsec_"  # noqa: S105 -- what follows it is the secret
+KEY_BYTES = range(24, 65)  # behind whsec_, decoded
+TEXT_CHARACTERS = range(16, 129)  # of other text
 
 Secrets = str | Sequence[str]
 
@@ -24,7 +26,7 @@ def verify(
 
     `body` is the bytes as they came; `secrets` are one, or two while you change from one to the
     other; `now` is in seconds since 1970, the clock's if it is not given.
-    Raises NotGenuineError; ValueError if a secret can't be read.
+    Raises NotGenuineError; ValueError if a secret is none (`key_of`).
     """
     given = {name.lower(): value for name, value in headers.items()}
     message_id, sent = given.get("webhook-id", ""), given.get("webhook-timestamp", "")
@@ -65,16 +67,37 @@ def verify_x_signature(body: bytes, headers: Mapping[str, str], secrets: Secrets
     return _read(body)
 
 
+def key_of(secret: str) -> bytes:
+    """Return the key: what follows whsec_, decoded; of a secret of your own that is text, UTF-8.
+
+    Call it when your program starts: with an empty or a short key anybody could sign, and the error
+    is better then than at the first webhook. Raises ValueError.
+    """
+    if secret.startswith(SECRET_PREFIX):
+        key = _decoded(secret.removeprefix(SECRET_PREFIX))
+        fits = len(key) in KEY_BYTES
+    else:
+        key, fits = secret.encode(), len(secret) in TEXT_CHARACTERS
+    if not fits:
+        msg = (
+            "a webhook secret is whsec_ and base64 of 24 to 64 bytes,"
+            " or other text of 16 to 128 characters"
+        )
+        raise ValueError(msg)
+    return key
+
+
+def _decoded(encoded: str) -> bytes:
+    """Return what base64 stands for, its padding there or not; nothing if it is no base64."""
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
+        return b""
+
+
 def _digests(signed: bytes, secrets: Secrets) -> list[bytes]:
     each = [secrets] if isinstance(secrets, str) else secrets
-    return [hmac.digest(_key_of(secret), signed, "sha256") for secret in each]
-
-
-def _key_of(secret: str) -> bytes:
-    """Return the key: what follows whsec_, decoded; of a secret of your own that is text, UTF-8."""
-    if not secret.startswith(SECRET_PREFIX):
-        return secret.encode()
-    return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    return [hmac.digest(key_of(secret), signed, "sha256") for secret in each]
 
 
 def _any_equal(ours: list[str], theirs: list[str]) -> bool:
