@@ -52,6 +52,9 @@ def test_a_service_that_leaves_answers_and_asks_not_to_be_used_again(
             answer = new.getresponse()
             assert answer.status == 503
             assert json.loads(answer.read())["status"] == "leaving"
+            new.request("GET", "/health/accepting")
+            answer = new.getresponse()
+            assert (answer.status, answer.read()) == (503, b'{"status":"leaving"}')
             assert ask(other) == (200, "close")  # a new connection
             assert ask(kept) == (200, "close")  # one from before
         began = time.monotonic()

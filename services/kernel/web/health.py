@@ -11,6 +11,10 @@ from litestar.handlers import HTTPRouteHandler
 
 # Of the process, as the signal that sets it is: it is about to end, and wants no more requests.
 LEAVING = threading.Event()
+# What gateways and load balancers check: 503 only while the process leaves (while it starts, nobody
+# answers). Not /health/ready: when PostgreSQL is away all processes are unready at once, and those
+# in front would stop sending requests that the caches can answer.
+ACCEPTING_PATH = "/health/accepting"
 CHECK_WITHIN = 1.0  # seconds; a dependency that takes longer counts as away
 
 
@@ -48,11 +52,17 @@ class Health(msgspec.Struct):
 
 
 def health_routes(dependencies: Mapping[str, Dependency]) -> list[HTTPRouteHandler]:
-    """Return the handlers of /health/live and /health/ready."""
+    """Return the handlers of /health/live, /health/accepting and /health/ready."""
 
     @get("/health/live", sync_to_thread=False)
     def live() -> Response[bytes]:
         return Response(b'{"status":"live"}', media_type="application/json")
+
+    @get(ACCEPTING_PATH, sync_to_thread=False)
+    def accepting() -> Response[bytes]:
+        leaving = LEAVING.is_set()
+        body = b'{"status":"leaving"}' if leaving else b'{"status":"accepting"}'
+        return Response(body, status_code=503 if leaving else 200, media_type="application/json")
 
     @get("/health/ready")
     async def ready() -> Response[bytes]:
@@ -63,7 +73,7 @@ def health_routes(dependencies: Mapping[str, Dependency]) -> list[HTTPRouteHandl
         body = msgspec.json.encode(health)
         return Response(body, status_code=status, media_type="application/json")
 
-    return [live, ready]
+    return [live, accepting, ready]
 
 
 async def check_health(dependencies: Mapping[str, Dependency]) -> Health:

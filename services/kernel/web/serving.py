@@ -4,7 +4,8 @@ A request is lost when it comes on a connection that is just being closed: the g
 a POST again. A connection that is refused costs nothing: it tries the service's next address. So,
 at SIGTERM:
 
-1. /health/ready answers 503, every answer says `Connection: close`; all is served as ever.
+1. /health/accepting and /health/ready answer 503, every answer says `Connection: close`; all is
+   served as ever.
 2. The listener closes, after what the kernel has accepted for it is taken over.
 3. What came with these last connections is answered, then idle connections are closed.
 """
