@@ -91,7 +91,7 @@ def gateway_before(
     pairs: Mapping[str, Pair], valkey: RunningValkey, folder: Path
 ) -> Generator[Node]:
     """Run a gateway that knows each pair by the name that it has in compose.yaml."""
-    upstreams = {f"{name}-live": f"http://{name}:{pair.port}" for name, pair in pairs.items()}
+    upstreams = {name: (f"{name}:{pair.port}",) for name, pair in pairs.items()}
     hosts = ";".join(f"{name}={','.join(pair.addresses)}" for name, pair in pairs.items())
     told = {"GATEWAY_HOSTS": hosts, "BACKEND_TOKEN": BACKEND_TOKEN}
     counters = CounterStore("127.0.0.1", valkey.port, 1)

@@ -57,7 +57,7 @@ def test_a_tiers_limit_is_one_line_for_all_its_consumers() -> None:
 
 def test_services_routes_and_plugins_are_told_by_name() -> None:
     wanted = (
-        POLICY.replace("http://query:8101", "http://query:8111", 1)
+        POLICY.replace("url: http://query\n", "url: http://webhooks\n", 1)
         .replace("paths: [/partner/v1/inventory]", "paths: [/partner/v2/inventory]", 1)
         .replace("allowed_payload_size: 64", "allowed_payload_size: 32", 1)
         .replace("allow: [live]", "allow: [live, other]", 1)
@@ -68,7 +68,7 @@ def test_services_routes_and_plugins_are_told_by_name() -> None:
         "~ plugin request-size-limiting of service query-live: allowed_payload_size 64 -> 32",
         "~ route inventory-live of service query-live: paths"
         ' ["/partner/v1/inventory"] -> ["/partner/v2/inventory"]',
-        "~ service query-live: port 8101 -> 8111",
+        "~ service query-live: host query -> webhooks",
         "~ service query-live: retries 1 -> 0",
     ]
 
