@@ -11,6 +11,8 @@ import pytest
 
 from services.embedded.valkey import RunningValkey
 from services.kernel import headers
+from services.kernel.web.health import ACCEPTING_PATH
+from services.kernel.web.serving import LAME_DUCK
 from tests.conftest import Database
 from tests.query_process import BACKEND_TOKEN, QueryProcess, running_query, settings_for
 from tests.waiting import wait_for
@@ -29,6 +31,18 @@ def ask(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
     answer = connection.getresponse()
     answer.read()
     return answer.status, answer.getheader("Connection")
+
+
+def check(query: QueryProcess) -> tuple[int, bytes]:
+    """Ask on a connection of its own whether it accepts requests; 0 if nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", query.port, timeout=5)
+    with closing(connection):
+        try:
+            connection.request("GET", ACCEPTING_PATH)
+            answer = connection.getresponse()
+        except ConnectionError:
+            return 0, b""
+        return answer.status, answer.read()
 
 
 def leave(query: QueryProcess) -> None:
@@ -52,14 +66,27 @@ def test_a_service_that_leaves_answers_and_asks_not_to_be_used_again(
             answer = new.getresponse()
             assert answer.status == 503
             assert json.loads(answer.read())["status"] == "leaving"
-            new.request("GET", "/health/accepting")
-            answer = new.getresponse()
-            assert (answer.status, answer.read()) == (503, b'{"status":"leaving"}')
             assert ask(other) == (200, "close")  # a new connection
             assert ask(kept) == (200, "close")  # one from before
         began = time.monotonic()
         assert query.process.wait(5) == 0
         assert time.monotonic() - began < 2  # not the whole lame-duck time: nobody is connected
+
+
+@pytest.mark.long
+def test_a_service_that_is_checked_stays_until_its_checkers_have_noticed(
+    database: Database, valkey: RunningValkey, tmp_path: Path
+) -> None:
+    settings = settings_for(database.url("live_query"), valkey.url)
+    with running_query(tmp_path, settings) as query:
+        assert check(query) == (200, b'{"status":"accepting"}')
+        leave(query)
+        began = time.monotonic()
+        while (status := check(query)[0]) == 503:  # and nobody else is connected
+            stayed = time.monotonic() - began
+        assert status == 0
+        assert 1.5 < stayed < LAME_DUCK
+        assert query.process.wait(5) == 0
 
 
 @pytest.mark.long

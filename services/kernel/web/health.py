@@ -1,7 +1,9 @@
 """Health: is the process alive, and can it serve? Answers for load balancers and people (D4)."""
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
@@ -15,7 +17,28 @@ LEAVING = threading.Event()
 # answers). Not /health/ready: when PostgreSQL is away all processes are unready at once, and those
 # in front would stop sending requests that the caches can answer.
 ACCEPTING_PATH = "/health/accepting"
+CHECK_INTERVAL = 1.0  # seconds between two checks of that path, as gateway/kong.yml has it
 CHECK_WITHIN = 1.0  # seconds; a dependency that takes longer counts as away
+
+
+class Checks:
+    """When somebody last checked whether this process accepts requests."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take a clock in seconds."""
+        self._clock = clock
+        self._last = -math.inf
+
+    def note(self) -> None:
+        """Take note of a check."""
+        self._last = self._clock()
+
+    def go_on(self) -> bool:
+        """Say whether the next check is still to be expected."""
+        return self._clock() - self._last < 3 * CHECK_INTERVAL
+
+
+CHECKS = Checks()  # of the process, as LEAVING is
 
 
 class Readiness(StrEnum):
@@ -60,6 +83,7 @@ def health_routes(dependencies: Mapping[str, Dependency]) -> list[HTTPRouteHandl
 
     @get(ACCEPTING_PATH, sync_to_thread=False)
     def accepting() -> Response[bytes]:
+        CHECKS.note()
         leaving = LEAVING.is_set()
         body = b'{"status":"leaving"}' if leaving else b'{"status":"accepting"}'
         return Response(body, status_code=503 if leaving else 200, media_type="application/json")
