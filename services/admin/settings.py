@@ -10,9 +10,8 @@ from services.kernel.logs import LogFormat
 from services.kernel.settings import Port, PostgresUrl
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
-UpstreamTargets = Annotated[
-    str, msgspec.Meta(pattern=r"^( *[\w.~-]+=([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5} *(,|$))*$")
-]
+UPSTREAMS_PATTERN = r"^( *[\w.~-]+=([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5} *(,|$))*$"
+UpstreamTargets = Annotated[str, msgspec.Meta(pattern=UPSTREAMS_PATTERN)]
 
 
 class AdminSettings(msgspec.Struct, kw_only=True):

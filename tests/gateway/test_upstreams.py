@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import Popen
 
-import httpx
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from services.embedded.children import free_port, start, stop
 from tests.gateway.conftest import LISTEN_HOST, UPSTREAM_HOST
 from tests.gateway.envelope import assert_own_error
 from tests.gateway.nodes import ROOT, Document, Node
 from tests.gateway.policy import KONG_YML, service
+from tests.gateway.target_health import states
 from tests.gateway.wire import Answer
 from tests.waiting import wait_for
 
@@ -99,18 +98,6 @@ class Site:
         assert [each.status for each in answers] == [200] * count
         return Counter(int(each.body) for each in answers)
 
-    def states(self) -> dict[str, str]:
-        """Return the state of each address as the node shows it to Prometheus."""
-        text = httpx.get(f"{self.node.admin_url}/metrics").text
-        return {
-            sample.labels["address"]: sample.labels["state"]
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if family.name == "kong_upstream_target_health"
-            and sample.labels["upstream"] == "balanced"
-            and sample.value
-        }
-
 
 @pytest.fixture
 def site(
@@ -189,6 +176,11 @@ def test_a_new_configuration_does_not_bring_a_dead_target_back(site: Site) -> No
 
 def test_a_node_tells_prometheus_which_targets_get_requests(site: Site) -> None:
     gone, left = (each.address for each in site.targets)
-    wait_for(lambda: site.states() == {gone: "healthy", left: "healthy"}, "both healthy")
+    wait_for(
+        lambda: states(site.node, "balanced") == {gone: "healthy", left: "healthy"}, "both healthy"
+    )
     site.targets[0].send(signal.SIGKILL)
-    wait_for(lambda: site.states() == {gone: "unhealthy", left: "healthy"}, "one unhealthy")
+    wait_for(
+        lambda: states(site.node, "balanced") == {gone: "unhealthy", left: "healthy"},
+        "one unhealthy",
+    )

@@ -26,7 +26,7 @@ from tests.query_process import BACKEND_TOKEN
 from tests.waiting import wait_for
 
 USERS = 8
-RATE = 200  # requests a second of all users together
+RATE = 200  # calls of `ask` a second of all users together
 STOP_WITHIN = 15.0  # seconds; compose.yaml gives 20
 
 
@@ -111,10 +111,11 @@ Ask = Callable[[Wire, Counter[str]], None]  # one exchange or more; counts what 
 class Users:
     """Callers over kept-alive connections, each at its own even pace, late answers or not."""
 
-    def __init__(self, node: Node, ask: Ask) -> None:
+    def __init__(self, node: Node, ask: Ask, rate: float = RATE) -> None:
         self.outcomes: Counter[str] = Counter()
         self._node = node
         self._ask = ask
+        self._interval = USERS / rate
         self._done = threading.Event()
         self._threads = [threading.Thread(target=self._go_on) for _ in range(USERS)]
 
@@ -133,11 +134,10 @@ class Users:
         return {name: count for name, count in self.outcomes.items() if " 2" not in name}
 
     def _go_on(self) -> None:
-        interval = USERS / RATE
         with self._node.wire() as wire:
             due = time.monotonic()
             while not self._done.wait(max(0.0, due - time.monotonic())):
-                due += interval
+                due += self._interval
                 try:
                     self._ask(wire, self.outcomes)
                 except (OSError, BrokenAnswerError) as exc:
