@@ -7,8 +7,9 @@ from services.admin.gateway.check.fields import Field, Fields, Ours
 ACCEPTING_PATH = "/health/accepting"
 LAME_DUCK = 3  # seconds
 
-_NOTICED = f"0 is no check, and a process that leaves serves for {LAME_DUCK} s only"
-_BACK = "0 is no check, and a process that is back waits so long for requests"
+_NOTICED = f"0 is no check, and a process that leaves serves for less than {LAME_DUCK} s"
+_BACK = "a process that was replaced must be back before the next one is taken out"
+_WAITS = "0 is no check, and a process that is back waits so long for requests"
 _GOES_ROUND = "requests go round, as each process answers every request alike: take it out"
 _NO_TLS = "services speak plain HTTP: take it out"
 _MAX_COUNT, _MAX_SECONDS = 255, 65535
@@ -54,7 +55,7 @@ _ACTIVE: Fields = {
         required=True,
         fields={
             "interval": _seconds(Ours((1,), _NOTICED)),
-            "successes": _count(Ours(range(1, 4), _BACK)),
+            "successes": _count(Ours((1,), _WAITS)),
             "http_statuses": _STATUSES,
         },
     ),
@@ -62,8 +63,8 @@ _ACTIVE: Fields = {
         dict,
         required=True,
         fields={
-            "interval": _seconds(Ours(range(1, 6), _BACK)),
-            "http_failures": _count(Ours(range(1, LAME_DUCK), _NOTICED)),
+            "interval": _seconds(Ours((0.5,), _BACK)),
+            "http_failures": _count(Ours((2,), f"{_BACK}, and {_NOTICED}")),
             "tcp_failures": _count(Ours(range(1, LAME_DUCK), _NOTICED)),
             "timeouts": _count(Ours(range(1, LAME_DUCK), _NOTICED)),
             "http_statuses": _STATUSES,
