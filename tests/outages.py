@@ -169,7 +169,7 @@ class Site:
             "qa",
             (Key(uuid.uuid5(uuid.NAMESPACE_URL, "key"), KEY),),
         )
-        upstreams = {"query-live": self.query.base_url}
+        upstreams = {"query": (self.query.base_url.removeprefix("http://"),)}
         addresses = Addresses(upstreams, CounterStore("127.0.0.1", self.counters.port, 0))
         self.node.publish(render(KONG_YML.read_text("utf-8"), [partner], addresses))
 

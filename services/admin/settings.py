@@ -10,6 +10,8 @@ from services.kernel.logs import LogFormat
 from services.kernel.settings import Port, PostgresUrl
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+UPSTREAMS_PATTERN = r"^( *[\w.~-]+=([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5} *(,|$))*$"
+UpstreamTargets = Annotated[str, msgspec.Meta(pattern=UPSTREAMS_PATTERN)]
 
 
 class AdminSettings(msgspec.Struct, kw_only=True):
@@ -24,9 +26,9 @@ class AdminSettings(msgspec.Struct, kw_only=True):
     kong_admin_urls: str = ""
     # The policy that nodes get: a path, from the working directory; read again when it changes.
     gateway_policy: NonEmpty = "gateway/kong.yml"
-    # Addresses of services that differ from the policy's, comma separated:
-    # `query-live=http://127.0.0.1:8101`; empty: the policy's own.
-    gateway_upstreams: str = ""
+    # Targets of upstreams that differ from the policy's, comma separated; a name that is repeated
+    # has several targets: `query=10.0.0.1:8101,query=10.0.0.2:8101`; empty: the policy's own.
+    gateway_upstreams: UpstreamTargets = ""
     # Where nodes count requests, if not where the policy says, without a password:
     # `valkey://127.0.0.1:8063/0`.
     gateway_counters_url: str = ""
@@ -39,8 +41,10 @@ class AdminSettings(msgspec.Struct, kw_only=True):
     @property
     def addresses(self) -> Addresses:
         """What the renderer puts in the place of kong.yml's own addresses."""
-        pairs = [pair.partition("=") for pair in self.gateway_upstreams.split(",") if pair.strip()]
-        upstreams = {name.strip(): url.strip() for name, _, url in pairs}
+        upstreams: dict[str, list[str]] = {}
+        for pair in filter(None, map(str.strip, self.gateway_upstreams.split(","))):
+            name, _, target = pair.partition("=")
+            upstreams.setdefault(name, []).append(target)
         return Addresses(upstreams, _counter_store(self.gateway_counters_url))
 
 

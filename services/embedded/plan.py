@@ -32,6 +32,13 @@ OFFSETS = {
     "query-sandbox": 201,
     "webhooks-sandbox": 202,
 }
+# Upstream of gateway/kong.yml -> the program that is its one target.
+UPSTREAMS = {
+    "query": "query-live",
+    "sandbox-query": "query-sandbox",
+    "webhooks": "webhooks-live",
+    "sandbox-webhooks": "webhooks-sandbox",
+}
 HIGHEST_BASE = 65_535 - max(OFFSETS.values())
 
 
@@ -67,12 +74,7 @@ class Plan:
 
 def admin_settings(ports: Mapping[str, int], nodes: str, policy: Path) -> dict[str, str]:
     """Return what admin's service and command line are told, but for secrets."""
-    upstreams = [
-        f"{service}-{environment}=http://{HOST}:{ports[f'{service}-{environment}']}"
-        for environment in Environment
-        for service in ("query", "webhooks")
-    ]
-    upstreams.append(f"documents=http://{HOST}:{ports['query-live']}")
+    upstreams = [f"{name}={HOST}:{ports[program]}" for name, program in UPSTREAMS.items()]
     return {
         "KONG_ADMIN_URLS": nodes,
         "GATEWAY_POLICY": str(policy),

@@ -134,20 +134,22 @@ def test_a_network_that_is_opened_is_told(document: Document) -> None:
     assert "network data is not internal" in shape.faults(broken)
 
 
-def gateway_hosts(policy: str) -> set[str]:
-    upstreams = re.findall(r"url: http://([a-z-]+):(\d+)", policy)
-    return {f"{host}:{port}" for host, port in upstreams}
+def gateway_targets(policy: str) -> list[str]:
+    upstreams = yaml.safe_load(policy)["upstreams"]
+    return [target["target"] for upstream in upstreams for target in upstream["targets"]]
 
 
-def test_every_upstream_of_the_gateway_is_two_services_that_listen_there(
+def test_every_target_of_the_gateway_is_two_services_that_listen_there(
     document: Document,
 ) -> None:
     policy = (REPOSITORY / "gateway" / "kong.yml").read_text()
     near = shape.networks(document["services"]["kong-1"])
-    for upstream in gateway_hosts(policy):
-        host, port = upstream.split(":")
+    targets = gateway_targets(policy)
+    assert len(targets) == 4
+    for target in targets:
+        host, port = target.split(":")
         found = shape.reachable(host, near, document)
-        assert len(found) == 2, upstream
+        assert len(found) == 2, target
         for name in found:
             assert document["services"][name]["environment"]["PORT"] == port, name
     (counters,) = set(re.findall(r"host: ([a-z-]+)", policy))

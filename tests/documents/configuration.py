@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
-from services.admin.settings import AdminSettings, ServiceSettings
+from services.admin.settings import UPSTREAMS_PATTERN, AdminSettings, ServiceSettings
 from services.kernel.schema.settings import MigrateSettings
 from services.kernel.settings import BACKEND_TOKENS_PATTERN
 from services.query.cache_url import CACHE_URL_PATTERN
@@ -77,6 +77,7 @@ PATTERNS = {
     "^postgres(ql)?://": "`postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE`",
     "^(valkey|redis)s?://": "`valkey://[:PASSWORD@]HOST:PORT/NUMBER`, `valkeys://` with TLS",
     "^smtps?://": "`smtp://[USER:PASSWORD@]HOST:PORT` or `smtps://...`",
+    UPSTREAMS_PATTERN: "`NAME=HOST:PORT`, comma separated",
     "^https?://": "`https://HOST[:PORT]`",
     r"^\s*[0-9.]+\s*(,\s*[0-9.]+\s*)*$": "numbers, comma separated",
 }

@@ -24,6 +24,12 @@ LIVE_KEY_ID = uuid.UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
 RANKED_KEY = "ranked-key"  # has limits at every level
 UNRANKED_KEY = "unranked-key"  # has none of its own
 
+# What the paths of a service's requests begin with; the others have their own.
+_PREFIXES = {
+    "query-sandbox": "/sandbox",
+    "webhooks-live": "/webhooks-live",
+    "webhooks-sandbox": "/webhooks-sandbox",
+}
 _addresses = itertools.count(1)
 
 
@@ -70,15 +76,12 @@ def conformance_policy(places: Places, *more: Consumer) -> Document:
         partner("techmart", "qa", SANDBOX_KEY, environment="sandbox"),
         *more,
     ]
-    upstreams = {
-        "query-live": places.service,
-        "query-sandbox": f"{places.service}/sandbox",
-        "webhooks-live": f"{places.service}/webhooks-live",
-        "webhooks-sandbox": f"{places.service}/webhooks-sandbox",
-        "documents": places.service,
-    }
+    target = places.service.removeprefix("http://")
+    upstreams = dict.fromkeys(("query", "sandbox-query", "webhooks", "sandbox-webhooks"), (target,))
     addresses = Addresses(upstreams, places.counters)
     document = json.loads(render(KONG_YML.read_text("utf-8"), consumers, addresses))
+    for each in document["services"]:  # so that a request tells the service by which it came
+        each["url"] += _PREFIXES.get(each["name"], "")
     document["services"] += _services(places)
     document["consumers"] += _consumers(places)
     document["plugins"] += [

@@ -26,7 +26,7 @@ from tests.query_process import BACKEND_TOKEN
 from tests.waiting import wait_for
 
 USERS = 8
-RATE = 200  # requests a second of all users together
+RATE = 200  # calls of `ask` a second of all users together
 STOP_WITHIN = 15.0  # seconds; compose.yaml gives 20
 
 
@@ -94,7 +94,7 @@ def gateway_before(
     backend_token: str = BACKEND_TOKEN,
 ) -> Generator[Node]:
     """Run a gateway that knows each pair by the name that it has in compose.yaml."""
-    upstreams = {f"{name}-live": f"http://{name}:{pair.port}" for name, pair in pairs.items()}
+    upstreams = {name: (f"{name}:{pair.port}",) for name, pair in pairs.items()}
     hosts = ";".join(f"{name}={','.join(pair.addresses)}" for name, pair in pairs.items())
     told = {"GATEWAY_HOSTS": hosts, "BACKEND_TOKEN": backend_token}
     counters = CounterStore("127.0.0.1", valkey.port, 1)
@@ -114,10 +114,11 @@ Ask = Callable[[Wire, Counter[str]], None]  # one exchange or more; counts what 
 class Users:
     """Callers over kept-alive connections, each at its own even pace, late answers or not."""
 
-    def __init__(self, node: Node, ask: Ask) -> None:
+    def __init__(self, node: Node, ask: Ask, rate: float = RATE) -> None:
         self.outcomes: Counter[str] = Counter()
         self._node = node
         self._ask = ask
+        self._interval = USERS / rate
         self._done = threading.Event()
         self._threads = [threading.Thread(target=self._go_on) for _ in range(USERS)]
 
@@ -136,11 +137,10 @@ class Users:
         return {name: count for name, count in self.outcomes.items() if " 2" not in name}
 
     def _go_on(self) -> None:
-        interval = USERS / RATE
         with self._node.wire() as wire:
             due = time.monotonic()
             while not self._done.wait(max(0.0, due - time.monotonic())):
-                due += interval
+                due += self._interval
                 try:
                     self._ask(wire, self.outcomes)
                 except (OSError, BrokenAnswerError) as exc:

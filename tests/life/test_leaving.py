@@ -11,6 +11,8 @@ import pytest
 
 from services.embedded.valkey import RunningValkey
 from services.kernel import headers
+from services.kernel.web.health import ACCEPTING_PATH
+from services.kernel.web.serving import LAME_DUCK
 from tests.conftest import Database
 from tests.query_process import (
     BACKEND_TOKEN,
@@ -38,6 +40,18 @@ def ask(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
     return answer.status, answer.getheader("Connection")
 
 
+def check(query: QueryProcess) -> tuple[int, bytes]:
+    """Ask on a connection of its own whether it accepts requests; 0 if nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", query.port, timeout=5)
+    with closing(connection):
+        try:
+            connection.request("GET", ACCEPTING_PATH)
+            answer = connection.getresponse()
+        except ConnectionError:
+            return 0, b""
+        return answer.status, answer.read()
+
+
 def leave(query: QueryProcess) -> None:
     query.process.send_signal(signal.SIGTERM)
     wait_for(lambda: bool(query.events("service.leaving")), "leaving")
@@ -63,7 +77,23 @@ def test_a_service_that_leaves_answers_and_asks_not_to_be_used_again(
             assert ask(kept) == (200, "close")  # one from before
         began = time.monotonic()
         assert query.process.wait(5) == 0
-        assert time.monotonic() - began < 2  # not the whole lame-duck time: nobody is connected
+        assert time.monotonic() - began < LAME_DUCK  # nobody is connected
+
+
+@pytest.mark.long
+def test_a_service_that_is_checked_stays_until_its_checkers_have_noticed(
+    database: Database, valkey: RunningValkey, tmp_path: Path
+) -> None:
+    settings = settings_for(database.url("live_query"), valkey.url)
+    with running_query(tmp_path, settings) as query:
+        assert check(query) == (200, b'{"status":"accepting"}')
+        leave(query)
+        began = time.monotonic()
+        while (status := check(query)[0]) == 503:  # and nobody else is connected
+            stayed = time.monotonic() - began
+        assert status == 0
+        assert 2 < stayed < LAME_DUCK
+        assert query.process.wait(5) == 0
 
 
 @pytest.mark.long
@@ -79,4 +109,4 @@ def test_a_second_sigterm_ends_it_at_once(
             began = time.monotonic()
             query.process.send_signal(signal.SIGTERM)
             assert query.process.wait(5) == 0
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < LAME_DUCK

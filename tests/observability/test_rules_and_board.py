@@ -16,13 +16,14 @@ PROMETHEUS = ROOT / "deploy" / "prometheus"
 BOARD = ROOT / "deploy" / "grafana" / "dashboards" / "partner-inventory-sync.json"
 LATENCY = {"service", "route", "workspace"}
 REQUESTS = {"service", "route", "code", "source", "workspace", "consumer"}
-# Prometheus' own, and Kong's: tests/gateway/test_metrics.py shows them on a node.
+# Prometheus' own, and Kong's: tests/gateway shows them on a node.
 OTHERS: dict[str, set[str]] = {
     "up": set(),
     "kong_http_requests_total": REQUESTS,
     "kong_request_latency_ms": LATENCY,
     "kong_upstream_latency_ms": LATENCY,
     "kong_kong_latency_ms": LATENCY,
+    "kong_upstream_target_health": {"upstream", "target", "address", "state", "subsystem"},
 }
 ROW = re.compile(r"^\| `(\w+)` \| (?:counter|gauge|histogram) \| ([^|]*)\|", re.MULTILINE)
 LABEL = re.compile(r"`(\w+)`:")

@@ -136,7 +136,7 @@ class DesiredReader:
             each if each.tier in tiers else msgspec.structs.replace(each, tier=lowest)
             for each in consumers
         ]
-        names = {service.get("name") for service in document.get("services", [])}
+        names = {upstream.get("name") for upstream in document.get("upstreams", [])}
         upstreams = {k: v for k, v in self._addresses.upstreams.items() if k in names}
         addresses = Addresses(upstreams, self._addresses.counters)
         return Candidate(render(policy, fitting, addresses), policy)

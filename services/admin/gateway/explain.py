@@ -90,7 +90,7 @@ def explain(
     return Explanation(
         request=f"{request.method} {path}, host {host or '(any that is not the sandbox)'}",
         route=f"{route.name} (line {route.line})" if route else None,
-        service=_service(service) if service else None,
+        service=_service(policy, service) if service else None,
         caller=_caller(partner, request.environment, caller),
         steps=steps,
         answer=_answer_to(caller, steps, others) if route else NO_ROUTE,
@@ -151,11 +151,20 @@ def _caller(partner: str, environment: Environment, caller: Caller) -> str:
     return f"{known}, {counted(caller.keys, 'working key')}{state}"
 
 
-def _service(service: Entity) -> str:
+def _service(policy: Policy, service: Entity) -> str:
     waits = [service.value.map[f"{name}_timeout"].data for name in ("connect", "write", "read")]
     retries = service.value.map["retries"].data
     waited = ", ".join(f"{name} {ms} ms" for name, ms in zip(_WAITS, waits, strict=True))
-    return f"{service.name} at {service.text('url')} ({waited}, retries {retries})"
+    return f"{service.name} at {_address(policy, service)} ({waited}, retries {retries})"
+
+
+def _address(policy: Policy, service: Entity) -> str | None:
+    """Return the targets of a service as the file has them, or its url."""
+    upstream = policy.upstream(service)
+    if upstream is None:
+        return service.text("url")
+    targets = ", ".join(target.name for target in policy.of("targets", upstream))
+    return f"{targets} by {upstream.label} (line {upstream.line})"
 
 
 def _steps(

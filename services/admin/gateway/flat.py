@@ -18,8 +18,16 @@ from services.admin.gateway.nodes import shorten
 Document = dict[str, Any]
 Fields = dict[str, object]  # by dotted name; lists of texts sorted, for their order says nothing
 
-KINDS = ("services", "routes", "consumers", "plugins", "acls", "keyauth_credentials")
-_PARENTS = {"services": "service", "routes": "route", "consumers": "consumer"}
+KINDS = (
+    "upstreams", "targets", "services", "routes", "consumers", "plugins", "acls",
+    "keyauth_credentials",
+)  # fmt: skip
+_PARENTS = {
+    "services": "service",
+    "routes": "route",
+    "consumers": "consumer",
+    "upstreams": "upstream",
+}
 # What an entity is called by, and what says nothing about how the gateway behaves.
 _NOT_FIELDS = frozenset(("id", "created_at", "updated_at", "ws_id", "url", *KINDS))
 _PORTS = {"http": 80, "https": 443}
@@ -35,6 +43,7 @@ class Name(NamedTuple):
     service: str = ""
     route: str = ""
     consumer: str = ""
+    upstream: str = ""
 
     @property
     def label(self) -> str:
@@ -45,7 +54,12 @@ class Name(NamedTuple):
     @property
     def owners(self) -> tuple[tuple[str, str], ...]:
         """What it belongs to, by kind."""
-        return ("route", self.route), ("service", self.service), ("consumer", self.consumer)
+        return (
+            ("route", self.route),
+            ("service", self.service),
+            ("consumer", self.consumer),
+            ("upstream", self.upstream),
+        )
 
 
 def read(text: str) -> Document:
@@ -109,6 +123,8 @@ def _names_by_id(document: Document) -> Iterator[tuple[str, str]]:
 def _own_name(kind: str, entity: Document) -> str:
     if kind == "acls":
         return str(entity.get("group"))
+    if kind == "targets":
+        return str(entity.get("target"))
     if kind == "keyauth_credentials":
         return str(entity.get("id") or shown_part(str(entity.get("key"))))
     return str(entity.get("username") or entity.get("name") or entity.get("id"))

@@ -3,7 +3,7 @@
 Pure: the same input gives the same bytes, so a node's configuration_hash tells what it runs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -66,7 +66,7 @@ class CounterStore(msgspec.Struct, frozen=True):
 class Addresses(msgspec.Struct, frozen=True):
     """Where things are when that is not where kong.yml (compose.yaml) says."""
 
-    upstreams: Mapping[str, str] = {}
+    upstreams: Mapping[str, Sequence[str]] = {}  # by name: each target as host:port
     counters: CounterStore | None = None
 
 
@@ -162,13 +162,15 @@ def _by_id(key: Key) -> UUID:
 
 
 def _replace_addresses(document: Document, addresses: Addresses) -> None:
-    services: list[Document] = document.get("services", [])
-    unknown = set(addresses.upstreams) - {service.get("name") for service in services}
+    upstreams: list[Document] = document.get("upstreams", [])
+    unknown = set(addresses.upstreams) - {upstream.get("name") for upstream in upstreams}
     if unknown:
-        msg = f"kong.yml has no service named {', '.join(sorted(unknown))}"
+        msg = f"kong.yml has no upstream named {', '.join(sorted(unknown))}"
         raise PolicyError(msg)
-    for service in services:
-        service["url"] = addresses.upstreams.get(service["name"], service.get("url"))
+    for upstream in upstreams:
+        targets = addresses.upstreams.get(upstream["name"])
+        if targets is not None:
+            upstream["targets"] = [{"target": target} for target in targets]
     if addresses.counters is not None:
         store = msgspec.to_builtins(addresses.counters)
         for plugin in _plugins(document):

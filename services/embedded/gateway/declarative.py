@@ -1,7 +1,7 @@
 """Declarative: the text of a declarative file -> an immutable configuration, or why not."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,11 +11,14 @@ import yaml
 from services.embedded.gateway.entities import Entity, read_entities
 from services.embedded.gateway.model import (
     NO_CONFIGURATION_HASH,
+    Checks,
     Configuration,
     Consumer,
     Credential,
     Route,
     Service,
+    Target,
+    Upstream,
 )
 from services.embedded.gateway.plugins import REGISTRY
 from services.embedded.gateway.plugins.base import Plugin, Scope, Surroundings
@@ -38,9 +41,13 @@ def load(text: str, surroundings: Surroundings) -> Configuration:
     """Check a text and build its configuration. Raises InvalidConfigurationError."""
     top = read_entities(parse(text), surroundings.environment)
     services = [entity for entity in top if entity.kind == "services"]
+    upstreams = {e.values["name"].lower(): _upstream(e) for e in top if e.kind == "upstreams"}
     consumers = [(e, _consumer(e)) for e in top if e.kind == "consumers"]
     routes = [
-        _route(route, _service(entity)) for entity in services for route in entity.of("routes")
+        _route(route, service)
+        for entity in services
+        for service in (_service(entity, upstreams),)
+        for route in entity.of("routes")
     ]
     return Configuration(
         hash=text_hash(text),
@@ -54,6 +61,7 @@ def load(text: str, surroundings: Surroundings) -> Configuration:
             for entity, consumer in consumers
             for credential in entity.of("keyauth_credentials")
         },
+        upstreams=tuple(upstreams.values()),
     )
 
 
@@ -71,7 +79,30 @@ def parse(text: str) -> object:
         raise InvalidConfigurationError(document={"error": message}) from exc
 
 
-def _service(entity: Entity) -> Service:
+def _upstream(entity: Entity) -> Upstream:
+    checks = entity.values["healthchecks"]
+    active, passive = checks["active"], checks["passive"]["unhealthy"]
+    pairs = [(each.values["target"].rpartition(":"), each) for each in entity.of("targets")]
+    return Upstream(
+        name=entity.values["name"],
+        targets=tuple(
+            Target(host, int(port), each.values["weight"]) for (host, _, port), each in pairs
+        ),
+        checks=Checks(
+            path=active["http_path"],
+            interval=active["healthy"]["interval"],
+            timeout=active["timeout"],
+            successes=active["healthy"]["successes"],
+            http_failures=active["unhealthy"]["http_failures"],
+            tcp_failures=active["unhealthy"]["tcp_failures"],
+            timeouts=active["unhealthy"]["timeouts"],
+            request_tcp_failures=passive["tcp_failures"],
+            request_timeouts=passive["timeouts"],
+        ),
+    )
+
+
+def _service(entity: Entity, upstreams: Mapping[str, Upstream]) -> Service:
     values = entity.values
     given: str = values["url"]
     url = urlsplit(given)
@@ -84,6 +115,7 @@ def _service(entity: Entity) -> Service:
         connect_timeout=values["connect_timeout"] / 1000,
         write_timeout=values["write_timeout"] / 1000,
         read_timeout=values["read_timeout"] / 1000,
+        upstream=upstreams.get(url.hostname or ""),
     )
 
 

@@ -22,7 +22,50 @@ _PLUGIN: Fields = {
     "route": Field(str),
     "consumer": Field(str),
 }
+_COUNT = Field(int, 0, between=(0, 255))
+_SECONDS = (0, 65535)
+_ACTIVE: Fields = {
+    "type": Field(str, "http", one_of=("http",)),
+    "http_path": Field(str, "/"),
+    "timeout": Field(float, 1, between=_SECONDS),
+    "healthy": Field(
+        dict, fields={"interval": Field(float, 0, between=_SECONDS), "successes": _COUNT}
+    ),
+    "unhealthy": Field(
+        dict,
+        fields={
+            "interval": Field(float, 0, between=_SECONDS),
+            "http_failures": _COUNT,
+            "tcp_failures": _COUNT,
+            "timeouts": _COUNT,
+        },
+    ),
+}
+_PASSIVE: Fields = {
+    "unhealthy": Field(
+        dict,
+        fields={
+            "tcp_failures": _COUNT,
+            "timeouts": _COUNT,
+            "http_failures": Field(int, 0, between=(0, 255), one_of=(0,)),
+        },
+    ),
+}
 _FIELDS: Mapping[str, Fields] = {
+    "upstreams": {
+        **_COMMON,
+        "name": Field(str, REQUIRED),
+        "algorithm": Field(str, "round-robin", one_of=("round-robin",)),
+        "healthchecks": Field(
+            dict,
+            fields={"active": Field(dict, fields=_ACTIVE), "passive": Field(dict, fields=_PASSIVE)},
+        ),
+    },
+    "targets": {
+        **_COMMON,
+        "target": Field(str, REQUIRED),
+        "weight": Field(int, 100, between=(0, 65535)),
+    },
     "services": {
         **_COMMON,
         "name": Field(str, REQUIRED),
@@ -46,7 +89,8 @@ _FIELDS: Mapping[str, Fields] = {
     "plugins": _PLUGIN,
 }
 _CHILDREN: Mapping[str, tuple[str, ...]] = {
-    "": ("services", "consumers", "plugins"),
+    "": ("upstreams", "services", "consumers", "plugins"),
+    "upstreams": ("targets",),
     "services": ("routes", "plugins"),
     "routes": ("plugins",),
     "consumers": ("acls", "keyauth_credentials", "plugins"),
@@ -55,6 +99,7 @@ _DOCUMENT_FIELDS = frozenset(("_format_version", "_transform", "_ignore", *_CHIL
 _FORMAT_VERSIONS = ("1.1", "2.1", "3.0")
 # What no two entities of a kind may share.
 _UNIQUE: Mapping[str, tuple[str, ...]] = {
+    "upstreams": ("name",),
     "services": ("name",),
     "routes": ("name",),
     "consumers": ("username", "custom_id"),
@@ -64,6 +109,8 @@ _ID_SPACE = uuid.UUID("5e1f0a3c-2f5b-4c0e-9f0e-3a6d1c9b7e42")
 _SHOWN_OF_A_KEY = 12  # characters; the prefix, and enough to find it
 
 SCOPES = {"services": "service", "routes": "route", "consumers": "consumer"}
+PARENTS = {**SCOPES, "upstreams": "upstream"}
+_TARGET = re.compile(r"(?P<host>[A-Za-z0-9_.-]+):(?P<port>\d{1,5})")
 
 
 @dataclass(slots=True)
@@ -98,7 +145,9 @@ class Entity:
 
 
 def _naming(kind: str) -> tuple[str, ...]:
-    return {"acls": ("group",), "plugins": ()}.get(kind, _UNIQUE.get(kind, ()))
+    return {"acls": ("group",), "plugins": (), "targets": ("target",)}.get(
+        kind, _UNIQUE.get(kind, ())
+    )
 
 
 def read_entities(document: object, environment: Mapping[str, str]) -> list[Entity]:
@@ -181,6 +230,8 @@ def _more_faults(entity: Entity) -> Iterator[Fault]:
         yield from _url_faults(values["url"])
     elif entity.kind == "routes":
         yield from _route_faults(values)
+    elif entity.kind == "targets" and not _TARGET.fullmatch(values["target"]):
+        yield Fault("target", "the embedded gateway takes host:port")
     elif entity.kind == "consumers" and not (values["username"] or values["custom_id"]):
         yield Fault("", "at least one of these fields must be non-empty: 'custom_id', 'username'")
 
@@ -282,6 +333,12 @@ def _check_unique(everything: list[Entity]) -> None:
             if value is not None and taken in seen:
                 entity.report.faults.append(Fault(field_name, _taken(entity, field_name)))
             seen.add(taken)
+        if entity.kind == "targets" and entity.parent is not None:
+            place = ("targets", entity.parent.id, str(entity.values.get("target")).lower())
+            if place in seen:
+                message = f"'{entity.values['target']}' is already a target of this upstream"
+                entity.report.faults.append(Fault("target", f"uniqueness violation: {message}"))
+            seen.add(place)
         if entity.kind == "plugins":
             scope = tuple(entity.values.get(scope) for scope in SCOPES.values())
             place = ("plugins", entity.values.get("name"), *scope)

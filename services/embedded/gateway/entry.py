@@ -25,7 +25,7 @@ from services.embedded.gateway.plugins.base import Surroundings
 from services.embedded.gateway.protocol import GatewayProtocol
 from services.embedded.gateway.proxy import Proxy
 from services.embedded.gateway.refusal import InvalidConfigurationError
-from services.embedded.gateway.upstream import Upstream
+from services.embedded.gateway.upstream import ServiceClient
 from services.kernel.logs import LogFormat, configure_logs
 from services.kernel.private_files import write_private
 from services.kernel.settings import SettingsError, load_settings
@@ -77,7 +77,8 @@ def main() -> None:
 async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
     surroundings = Surroundings(environment, time.time, CounterStores())
     prefix = Path(settings.gateway_prefix)
-    upstream = Upstream(hosts_of(settings.gateway_hosts))
+    upstream = ServiceClient(hosts_of(settings.gateway_hosts))
+    surroundings.metrics.show_targets(upstream.balancers.healths)
     proxy = Proxy(_kept_configuration(prefix, surroundings), upstream)
     admin = AdminApi(
         proxy,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from services.embedded.gateway.declarative import parse
-from services.embedded.gateway.entities import SCOPES, Entity, read_entities
+from services.embedded.gateway.entities import PARENTS, Entity, read_entities
 
 
 def export(text: str | None, environment: Mapping[str, str]) -> str:
@@ -25,6 +25,6 @@ def _entities(entities: Iterable[Entity]) -> Iterator[tuple[str, dict[str, Any]]
     for entity in entities:
         values = {**entity.values, "id": entity.id}
         if entity.parent is not None:
-            values[SCOPES[entity.parent.kind]] = entity.parent.id
+            values[PARENTS[entity.parent.kind]] = entity.parent.id
         yield entity.kind, values
         yield from _entities(entity.children)

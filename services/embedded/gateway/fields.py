@@ -32,6 +32,7 @@ Values = dict[str, Any]
 _NAMES: dict[type, str] = {
     str: "a string",
     int: "an integer",
+    float: "a number",
     bool: "a boolean",
     list: "an array",
     dict: "a record",
@@ -63,8 +64,8 @@ def check(fields: Fields, given: object, path: str = "") -> tuple[Values, list[F
 
 
 def _faults(known: Field, value: object) -> Iterator[str]:
-    # bool is a subclass of int, so the exact type is compared.
-    if type(value) is not known.kind:
+    # bool is a subclass of int, so the exact type is compared; an integer is a number, too.
+    if type(value) is not known.kind and not (known.kind is float and type(value) is int):
         yield f"expected {_NAMES[known.kind]}"
     elif known.one_of and value not in known.one_of:
         yield f"expected one of: {', '.join(str(choice) for choice in known.one_of)}"

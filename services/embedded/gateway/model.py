@@ -11,6 +11,44 @@ if TYPE_CHECKING:
 NO_CONFIGURATION_HASH = "0" * 32  # what Kong's status says while there is no configuration
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A host and port of an upstream; a host with several addresses is several processes."""
+
+    host: str
+    port: int
+    weight: int
+
+    @property
+    def name(self) -> str:
+        """It as the file has it."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """How a process that is gone is noticed; times are in seconds, 0 failures: it never is."""
+
+    path: str
+    interval: float  # 0: none is asked
+    timeout: float
+    successes: int
+    http_failures: int
+    tcp_failures: int
+    timeouts: int
+    request_tcp_failures: int  # of the requests of callers
+    request_timeouts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The processes that a service's requests are shared out to. Equal: nothing has changed."""
+
+    name: str
+    targets: tuple[Target, ...]
+    checks: Checks
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Service:
     """Where requests go; timeouts are in seconds."""
@@ -23,6 +61,7 @@ class Service:
     write_timeout: float
     read_timeout: float
     name: str = ""
+    upstream: Upstream | None = None  # None: origin is asked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,3 +107,4 @@ class Configuration:
     plans: "Plans"
     consumers: Mapping[str, Consumer]  # by id and by username
     credentials: Mapping[bytes, Credential]  # by key
+    upstreams: tuple[Upstream, ...] = ()

@@ -23,7 +23,7 @@ from services.embedded.gateway.responses import (
     own_response,
 )
 from services.embedded.gateway.router import Match, normalise
-from services.embedded.gateway.upstream import Upstream, UpstreamError
+from services.embedded.gateway.upstream import ServiceClient, UpstreamError
 from services.kernel.logs import shown_path
 
 FAULT = "gateway.fault"  # the scope's key for the status of a request that can't be understood
@@ -43,9 +43,19 @@ _log = structlog.get_logger()
 class Proxy:
     """One node; `configuration` may be replaced at any time."""
 
-    def __init__(self, configuration: Configuration, upstream: Upstream) -> None:
-        self.configuration = configuration
+    def __init__(self, configuration: Configuration, upstream: ServiceClient) -> None:
         self._upstream = upstream
+        self.configuration = configuration
+
+    @property
+    def configuration(self) -> Configuration:
+        """What new requests meet."""
+        return self._configuration
+
+    @configuration.setter
+    def configuration(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._upstream.balancers.use(configuration.upstreams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; a connection that breaks in the middle ends without a word."""

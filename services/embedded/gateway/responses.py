@@ -29,6 +29,7 @@ UNSUPPORTED_VERSION = Answer(505, "HTTP version not supported")
 UNEXPECTED = Answer(500, "An unexpected error occurred")
 INVALID_UPSTREAM = Answer(502, "An invalid response was received from the upstream server")
 NO_SUCH_NAME = Answer(503, "name resolution failed")
+NO_TARGET = Answer(503, "failure to get a peer from the ring-balancer")
 UPSTREAM_TIMEOUT = Answer(504, "The upstream server is timing out")
 
 MALFORMED = {

@@ -10,12 +10,14 @@ import aiohttp
 from aiohttp.abc import ResolveResult
 from yarl import URL
 
+from services.embedded.gateway.balancer import Address, Balancer, Balancers, NoTargetError
 from services.embedded.gateway.body import RequestBody
 from services.embedded.gateway.exchange import Exchange
 from services.embedded.gateway.model import Service
 from services.embedded.gateway.responses import (
     INVALID_UPSTREAM,
     NO_SUCH_NAME,
+    NO_TARGET,
     UPSTREAM_TIMEOUT,
     VERSION,
     Answer,
@@ -58,6 +60,10 @@ class _Resolver(aiohttp.ThreadedResolver):
         super().__init__()
         self._hosts = hosts
 
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a name, or the address that it is. Raises OSError."""
+        return [each["host"] for each in await self.resolve(host, port)]
+
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
@@ -82,18 +88,19 @@ def _address(host: str, port: int, address: str) -> ResolveResult:
     )
 
 
-class Upstream:
+class ServiceClient:
     """All services; connections to them are kept and shared by all configurations.
 
     Of a name with several addresses the next one is tried when one refuses a connection, as Kong
-    does; whose turn it is goes round.
+    does; whose turn it is goes round. A service with an upstream has a balancer for that.
     """
 
     def __init__(self, hosts: Hosts) -> None:
         """Open the client; inside of a running event loop."""
+        resolver = _Resolver(hosts)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEP_ALIVE, resolver=_Resolver(hosts)
+                limit=0, keepalive_timeout=KEEP_ALIVE, resolver=resolver
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -102,9 +109,11 @@ class Upstream:
         # Retries are counted below, as Kong counts them; aiohttp would add its own.
         self._session._retry_connection = False  # pyright: ignore[reportPrivateUsage]
         self._timeouts: dict[Service, aiohttp.ClientTimeout] = {}
+        self.balancers = Balancers(self._session, resolver.addresses)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Stop all checks and close all connections."""
+        self.balancers.use(())
         await self._session.close()
 
     async def ask(
@@ -113,13 +122,20 @@ class Upstream:
         """Return the service's answer as soon as its head is there. Raises UpstreamError."""
         headers = request_headers(exchange)
         target = path + b"?" + exchange.query if exchange.query else path
-        url = URL(service.origin + _NOT_IN_A_QUERY.sub(_escape, target).decode(), encoded=True)
-        can_repeat = exchange.body.is_held
-        for left in range(service.retries if can_repeat else 0, -1, -1):
+        rest = _NOT_IN_A_QUERY.sub(_escape, target).decode()
+        balancer = self.balancers.of(service.upstream) if service.upstream else None
+        tried: list[Address] = []
+        for left in range(service.retries if exchange.body.is_held else 0, -1, -1):
             try:
-                return await self._send(exchange, service, url, headers)
-            except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-                if left == 0 or not _is_worth_repeating(exc, exchange.method):
+                origin, own = await _origin(service, balancer, tried)
+                url = URL(origin + rest, encoded=True)
+                return await self._send(exchange, service, url, [*headers, *own])
+            except (aiohttp.ClientError, TimeoutError, OSError, NoTargetError) as exc:
+                is_last = left == 0 or not _is_worth_repeating(exc, exchange.method)
+                timed_out = isinstance(exc, TimeoutError)
+                if balancer and tried and (timed_out or not is_last):  # Kong counts no others
+                    balancer.failed(tried[-1], timed_out=timed_out)
+                if is_last:
                     raise UpstreamError(_answer_to(exc), exc) from exc
         raise AssertionError  # the last attempt returned or raised
 
@@ -158,6 +174,17 @@ class Upstream:
         )
 
 
+async def _origin(
+    service: Service, balancer: Balancer | None, tried: list[Address]
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return where to send a request, and its Host header if that is not the address."""
+    if balancer is None:
+        return service.origin, ()
+    address = await balancer.pick(tried)
+    tried.append(address)
+    return f"http://{address.name}", (("Host", address.target.name),)
+
+
 async def _timed(
     body: RequestBody, deadline: asyncio.Timeout, write_timeout: float
 ) -> AsyncIterator[bytes]:
@@ -174,14 +201,17 @@ async def _timed(
 
 def _is_worth_repeating(exc: Exception, method: str) -> bool:
     """Say whether another try can help and can't do harm; nginx's `error timeout`."""
-    if isinstance(exc, aiohttp.ClientConnectorDNSError | aiohttp.ClientResponseError):
+    final = (aiohttp.ClientConnectorDNSError, aiohttp.ClientResponseError, NoTargetError)
+    if isinstance(exc, final):
         return False
     not_sent = isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return not_sent or method in _IDEMPOTENT
 
 
 def _answer_to(exc: Exception) -> Answer:
-    if isinstance(exc, aiohttp.ClientConnectorDNSError):
+    if isinstance(exc, NoTargetError):
+        return NO_TARGET
+    if isinstance(exc, aiohttp.ClientConnectorDNSError | socket.gaierror):
         return NO_SUCH_NAME
     return UPSTREAM_TIMEOUT if isinstance(exc, TimeoutError) else INVALID_UPSTREAM
 

@@ -1,7 +1,9 @@
 """Health: is the process alive, and can it serve? Answers for load balancers and people (D4)."""
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
@@ -11,7 +13,32 @@ from litestar.handlers import HTTPRouteHandler
 
 # Of the process, as the signal that sets it is: it is about to end, and wants no more requests.
 LEAVING = threading.Event()
+# What gateways and load balancers check: 503 only while the process leaves (while it starts, nobody
+# answers). Not /health/ready: when PostgreSQL is away all processes are unready at once, and those
+# in front would stop sending requests that the caches can answer.
+ACCEPTING_PATH = "/health/accepting"
+CHECK_INTERVAL = 1.0  # seconds between two checks of that path, as gateway/kong.yml has it
 CHECK_WITHIN = 1.0  # seconds; a dependency that takes longer counts as away
+
+
+class Checks:
+    """When somebody last checked whether this process accepts requests."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take a clock in seconds."""
+        self._clock = clock
+        self._last = -math.inf
+
+    def note(self) -> None:
+        """Take note of a check."""
+        self._last = self._clock()
+
+    def go_on(self) -> bool:
+        """Say whether the next check is still to be expected."""
+        return self._clock() - self._last < 3 * CHECK_INTERVAL
+
+
+CHECKS = Checks()  # of the process, as LEAVING is
 
 
 class Readiness(StrEnum):
@@ -48,11 +75,18 @@ class Health(msgspec.Struct):
 
 
 def health_routes(dependencies: Mapping[str, Dependency]) -> list[HTTPRouteHandler]:
-    """Return the handlers of /health/live and /health/ready."""
+    """Return the handlers of /health/live, /health/accepting and /health/ready."""
 
     @get("/health/live", sync_to_thread=False)
     def live() -> Response[bytes]:
         return Response(b'{"status":"live"}', media_type="application/json")
+
+    @get(ACCEPTING_PATH, sync_to_thread=False)
+    def accepting() -> Response[bytes]:
+        CHECKS.note()
+        leaving = LEAVING.is_set()
+        body = b'{"status":"leaving"}' if leaving else b'{"status":"accepting"}'
+        return Response(body, status_code=503 if leaving else 200, media_type="application/json")
 
     @get("/health/ready")
     async def ready() -> Response[bytes]:
@@ -63,7 +97,7 @@ def health_routes(dependencies: Mapping[str, Dependency]) -> list[HTTPRouteHandl
         body = msgspec.json.encode(health)
         return Response(body, status_code=status, media_type="application/json")
 
-    return [live, ready]
+    return [live, accepting, ready]
 
 
 async def check_health(dependencies: Mapping[str, Dependency]) -> Health:

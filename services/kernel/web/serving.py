@@ -4,7 +4,8 @@ A request is lost when it comes on a connection that is just being closed: the g
 a POST again. A connection that is refused costs nothing: it tries the service's next address. So,
 at SIGTERM:
 
-1. /health/ready answers 503, every answer says `Connection: close`; all is served as ever.
+1. /health/accepting and /health/ready answer 503, every answer says `Connection: close`; all is
+   served as ever, until who checks the former has had time to notice.
 2. The listener closes, after what the kernel has accepted for it is taken over.
 3. What came with these last connections is answered, then idle connections are closed.
 """
@@ -22,7 +23,7 @@ import structlog
 import uvicorn
 from litestar.types import ASGIApp
 
-from services.kernel.web.health import LEAVING
+from services.kernel.web.health import CHECK_INTERVAL, CHECKS, LEAVING
 from services.kernel.web.protocol import ServiceProtocol
 
 KEEP_ALIVE = 75  # seconds; above the gateway's 60, which must be the one that closes (else a 502)
@@ -30,6 +31,9 @@ KEEP_ALIVE = 75  # seconds; above the gateway's 60, which must be the one that c
 # An idle one that the gateway uses again after that would be lost; the more it is used, the sooner
 # it has gone: of 8 that share 200 requests a second, each is used every 0.04 s.
 LAME_DUCK = 3.0
+# Seconds that a checked process stays even when nobody is connected: the gateway notices at the
+# second check that it leaves, and before that the process which was replaced before it.
+NOTICED = 2.5 * CHECK_INTERVAL
 LAST_REQUESTS = 0.5  # seconds for the requests of connections that were accepted last
 DRAIN = 8  # seconds for requests under way then; a supervisor waits 20 before SIGKILL
 TICK = 0.02  # seconds between two looks at what is still connected
@@ -79,14 +83,16 @@ class _Server(uvicorn.Server):
         structlog.get_logger().info("service.leaving", connections=self._connected())
         # In place: answers that are under way have this very list.
         self.server_state.default_headers.append((b"connection", b"close"))
-        await self._wait_for_connections(LAME_DUCK)
+        await self._wait_for_connections(LAME_DUCK, NOTICED if CHECKS.go_on() else 0)
         await self._stop_listening()
         await self._wait_for_connections(LAST_REQUESTS)
 
-    async def _wait_for_connections(self, seconds: float) -> None:
+    async def _wait_for_connections(self, seconds: float, at_least: float = 0) -> None:
         """Return when nobody is connected, when the time is over, or when asked again."""
-        until = time.monotonic() + seconds
-        while self._connected() and time.monotonic() < until and not self._in_a_hurry:  # noqa: ASYNC110 -- uvicorn tells nobody
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < seconds and not self._in_a_hurry:
+            if waited >= at_least and not self._connected():
+                return
             await asyncio.sleep(TICK)
 
     async def _stop_listening(self) -> None:

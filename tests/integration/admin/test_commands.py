@@ -89,7 +89,9 @@ def test_a_mistake_is_one_line_and_exit_code_1(run: CommandLine, line: str, word
         ),
         ("MASTER_KEYS", "short", "MASTER_KEYS: each must be 32 bytes", 1),
         ("GATEWAY_POLICY", "no.yml", "GATEWAY_POLICY: no.yml can't be read", 1),
-        ("GATEWAY_UPSTREAMS", "query-life=http://h", "kong.yml has no service named query-life", 1),
+        ("GATEWAY_UPSTREAMS", "query-life=h:1", "kong.yml has no upstream named query-life", 1),
+        ("GATEWAY_UPSTREAMS", "query=http://h:1", "GATEWAY_UPSTREAMS: ", 1),
+        ("GATEWAY_UPSTREAMS", "query=h", "GATEWAY_UPSTREAMS: ", 1),
     ],
 )
 def test_a_wrong_setting_is_named(

@@ -199,6 +199,7 @@ def test_an_unexpected_fault_is_a_500_that_says_nothing_and_a_log_that_says_all(
             "request_id": "look-for-me",
         }
         assert client.get("/health/ready").status_code == 503
+        assert client.get("/health/accepting").status_code == 200
         (event,) = query.events("request.failed")
         assert event["request_id"] == "look-for-me"
         assert "InsufficientPrivilege" in event["exception"]

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from services.admin.gateway.check import upstream_fields
+from services.kernel.web.health import ACCEPTING_PATH, CHECK_INTERVAL
+from services.kernel.web.serving import LAME_DUCK, NOTICED
+
 POLICY = (Path(__file__).parents[3] / "gateway" / "kong.yml").read_text()
 document: dict[str, Any] = yaml.safe_load(POLICY)
 partner_services = [s for s in document["services"] if "public" not in s.get("tags", [])]
@@ -49,15 +53,28 @@ def test_every_service_has_its_own_size_and_time_limits(service: dict[str, Any])
     for limit in ("connect_timeout", "write_timeout", "read_timeout"):
         assert 0 < service[limit] <= longest
     assert service["connect_timeout"] <= 2_000
-    assert service["retries"] <= 1
 
 
-@pytest.mark.parametrize("environment", ["live", "sandbox"])
-def test_a_process_that_is_restarted_costs_no_request(environment: str) -> None:
-    # Two processes behind one name: a refused connection goes to the other one. That a POST which
-    # was sent is not sent again, tests/gateway/test_upstream_faults.py shows.
-    (service,) = [s for s in partner_services if s["name"] == f"webhooks-{environment}"]
-    assert service["retries"] == 1
+@pytest.mark.parametrize("service", document["services"], ids=lambda s: s["name"])
+def test_a_failed_attempt_takes_its_process_out_before_all_retries_have_asked_it(
+    service: dict[str, Any],
+) -> None:
+    # tests/gateway/test_replaced_processes.py shows that no request is lost so.
+    (upstream,) = [u for u in document["upstreams"] if service["url"] == f"http://{u['name']}"]
+    passive = upstream["healthchecks"]["passive"]["unhealthy"]
+    assert passive == {"tcp_failures": 1, "timeouts": 1, "http_failures": 0}
+    assert service["retries"] == 5
+
+
+def test_checks_are_as_frequent_as_a_process_that_leaves_expects() -> None:
+    for upstream in document["upstreams"]:
+        active = upstream["healthchecks"]["active"]
+        assert active["http_path"] == ACCEPTING_PATH == upstream_fields.ACCEPTING_PATH
+        assert active["healthy"]["interval"] == CHECK_INTERVAL
+        # A process that is back is noticed before the one that leaves next is taken out.
+        assert active["unhealthy"]["interval"] <= CHECK_INTERVAL / 2
+        assert active["unhealthy"]["http_failures"] == 2
+    assert 2 * CHECK_INTERVAL < NOTICED < LAME_DUCK == upstream_fields.LAME_DUCK
 
 
 def test_the_sandbox_has_hosts_of_its_own_and_live_has_none() -> None:

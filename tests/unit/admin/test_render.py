@@ -102,15 +102,18 @@ def test_what_kong_would_not_need_is_left_out_and_the_rest_is_kept() -> None:
     ]
 
 
-def test_addresses_are_replaced_by_service_name_and_nothing_else_is() -> None:
-    elsewhere = Addresses({"query-live": "http://127.0.0.1:9"}, CounterStore("127.0.0.2", 7, 3))
+def test_targets_are_replaced_by_upstream_name_and_nothing_else_is() -> None:
+    elsewhere = Addresses(
+        {"query": ("127.0.0.1:9", "127.0.0.1:10")}, CounterStore("127.0.0.2", 7, 3)
+    )
     before, after = rendered(*PARTNERS), rendered(*PARTNERS, addresses=elsewhere)
-    assert after["services"][0]["url"] == "http://127.0.0.1:9"
-    assert after["services"][1]["url"] == before["services"][1]["url"]
-    text = json.dumps(after)
-    assert "valkey-counters" not in text
+    query, *others = after["upstreams"]
+    assert query["targets"] == [{"target": "127.0.0.1:9"}, {"target": "127.0.0.1:10"}]
+    assert others == before["upstreams"][1:]
+    assert "valkey-counters" not in json.dumps(after)
+    query["targets"] = [{"target": "query:8101"}]
     undone = (
-        text.replace("http://127.0.0.1:9", before["services"][0]["url"])
+        json.dumps(after)
         .replace('"host": "127.0.0.2"', '"host": "valkey-counters"')
         .replace('"port": 7,', '"port": 6379,')
         .replace('"database": 3', '"database": 0')
@@ -126,9 +129,9 @@ def test_a_masked_text_shows_no_key() -> None:
             assert key.secret[:12] in shown
 
 
-def test_an_unknown_service_name_is_refused_by_name() -> None:
-    with pytest.raises(PolicyError, match="no service named query-life"):
-        render(POLICY, [], Addresses({"query-life": "http://127.0.0.1:9"}))
+def test_an_unknown_upstream_name_is_refused_by_name() -> None:
+    with pytest.raises(PolicyError, match="no upstream named query-life"):
+        render(POLICY, [], Addresses({"query-life": ("127.0.0.1:9",)}))
 
 
 def test_a_tier_that_the_file_lacks_is_refused_with_the_partner_and_the_choices() -> None:

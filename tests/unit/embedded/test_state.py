@@ -104,10 +104,8 @@ def test_admin_finds_all_its_settings_in_a_running_stack(folder: StateFolder) ->
     )
     assert environment["KONG_ADMIN_URLS"] == f"http://127.0.0.1:{BASE + 1}"
     assert environment["GATEWAY_UPSTREAMS"] == (
-        f"query-live=http://127.0.0.1:{BASE + 101},webhooks-live=http://127.0.0.1:{BASE + 102}"
-        f",query-sandbox=http://127.0.0.1:{BASE + 201}"
-        f",webhooks-sandbox=http://127.0.0.1:{BASE + 202}"
-        f",documents=http://127.0.0.1:{BASE + 101}"
+        f"query=127.0.0.1:{BASE + 101},sandbox-query=127.0.0.1:{BASE + 201}"
+        f",webhooks=127.0.0.1:{BASE + 102},sandbox-webhooks=127.0.0.1:{BASE + 202}"
     )
     assert environment["GATEWAY_COUNTERS_URL"] == f"valkey://127.0.0.1:{BASE + 63}/1"
     assert Path(environment["GATEWAY_POLICY"]).is_file()

@@ -63,7 +63,7 @@ def _checked(text: str) -> dict[str, int]:
     policy = Policy(root) if root else None
     if policy is None:
         return {}
-    kinds = ("services", "routes", "consumers", "plugins")
+    kinds = ("services", "routes", "upstreams", "targets", "consumers", "plugins")
     limits = [plugin for plugin in policy.of("plugins") if plugin.name == LIMIT]
     return {
         **{kind: len(policy.of(kind)) for kind in kinds},

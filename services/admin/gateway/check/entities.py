@@ -6,6 +6,7 @@ Reads as much as there is: what is not as it should be is left to structure.py t
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from services.admin.gateway.check import kong
 from services.admin.gateway.check.fields import setting
@@ -46,6 +47,7 @@ class Entity:
     def name(self) -> str:
         """What people call it."""
         own = self.text("username") or self.text("name") or self.text("custom_id")
+        own = own or self.text("target")
         return own or self.text("id") or self.text("group") or "without a name"
 
     @property
@@ -56,8 +58,12 @@ class Entity:
         if self.kind in kong.SCOPES:
             return f"{kong.SCOPES[self.kind]} {self.name}"
         if self.kind != "plugins":
-            what = {"acls": "acl group", "keyauth_credentials": "key"}[self.kind]
-            return f"{what} of {self.parent.label}" if self.parent else f"this {what}"
+            what = kong.OTHERS[self.kind]
+            if self.kind in {"upstreams", "targets"}:
+                what = f"{what} {self.name}"
+            elif self.parent is None:
+                what = f"this {what}"
+            return f"{what} of {self.parent.label}" if self.parent else what
         above = [self.targets[s] for s in kong.SCOPES.values() if s in self.targets]
         return f"{self.name} of {' and '.join(t.label for t in above)}" if above else (
             f"global {self.name}")  # fmt: skip
@@ -123,6 +129,15 @@ class Policy:
             (e for e in self.of(kind) if name and name in (e.text(own), e.text("id"))), None
         )
 
+    def upstream(self, service: Entity) -> Entity | None:
+        """Return the upstream that a service's url names as its host, if it names one."""
+        try:
+            host = urlsplit(service.text("url") or "").hostname
+        except ValueError:
+            return None
+        names = {upstream.text("name"): upstream for upstream in reversed(self.of("upstreams"))}
+        return names.get(host) if host else None
+
     def add_to_consumer(self, consumer: Entity, plugin: Entity) -> None:
         """Add a plugin to a consumer that the file does not hold."""
         self._instances[plugin.name, None, None, consumer] = plugin
@@ -156,10 +171,8 @@ class Policy:
                 continue
             here = item.at if item.aliased else via
             entity = Entity(kind, item, parent, here)
-            if parent is not None and kind != "routes":
+            if parent is not None and parent.kind in kong.SCOPES:
                 entity.targets[kong.SCOPES[parent.kind]] = parent
-            elif parent is not None:
-                entity.targets["service"] = parent
             self.entities.append(entity)
             for child in kong.CHILDREN.get(kind, ()):
                 self._read(child, item.map.get(child), entity, here)

@@ -43,7 +43,7 @@ def environment_faults(policy: Policy) -> Iterator[Fault]:
             yield Fault(group.line, words)
     routes = [(r, environment_of(policy, r)) for r in policy.of("routes") if not is_public(r)]
     yield from _host_faults([(route, own) for route, own in routes if own in GROUPS])
-    yield from _address_faults([(route, own) for route, own in routes if own in GROUPS])
+    yield from _address_faults(policy, [(route, own) for route, own in routes if own in GROUPS])
 
 
 def _group_faults(acl: Entity) -> Iterator[Fault]:
@@ -73,23 +73,30 @@ def _host_faults(routes: list[tuple[Entity, str | None]]) -> Iterator[Fault]:
                 yield Fault(line, f"{route.label}: {words}")
 
 
-def _address_faults(routes: list[tuple[Entity, str | None]]) -> Iterator[Fault]:
-    taken: dict[str, tuple[str | None, Entity]] = {}
+def _address_faults(policy: Policy, routes: list[tuple[Entity, str | None]]) -> Iterator[Fault]:
+    taken: dict[str, tuple[str | None, Entity, Entity]] = {}
     for route, own in routes:
         service = route.targets.get("service")
-        address = _address(service) if service else None
-        if service is None or address is None:
-            continue
-        other, first = taken.setdefault(address, (own, service))
-        if other == own:
-            continue
-        if first is service:
-            words = f"{route.label} and another route give both environments to one service"
-            yield Fault(route.line, f"{words}: write a service for each")
-        else:
-            words = f"has the address of {first.label}, which is {other}'s"
-            line = service.value.map["url"].line
-            yield Fault(line, f"{service.label} is {own}'s and {words}: give it its own")
+        for address, line, holder in _addresses(policy, service) if service else ():
+            other, first, first_service = taken.setdefault(address, (own, holder, service or route))
+            if other == own:
+                continue
+            if first_service is service:
+                words = f"{route.label} and another route give both environments to one service"
+                yield Fault(route.line, f"{words}: write a service for each")
+            else:
+                words = f"has the address of {first.label}, which is {other}'s"
+                yield Fault(line, f"{holder.label} is {own}'s and {words}: give it its own")
+
+
+def _addresses(policy: Policy, service: Entity) -> Iterator[tuple[str, int, Entity]]:
+    """Yield each address of a service, its line and the entity that names it."""
+    upstream = policy.upstream(service)
+    url = service.value.map.get("url")
+    if upstream is None and url is not None and (address := _address(service)):
+        yield address, url.line, service
+    for target in policy.of("targets", upstream) if upstream else ():
+        yield (target.text("target") or "").lower(), target.line, target
 
 
 def _address(service: Entity) -> str | None:

@@ -6,6 +6,7 @@ has and we don't. services/embedded/gateway has its own, smaller table; a test c
 
 from collections.abc import Mapping
 
+from services.admin.gateway.check import upstream_fields
 from services.admin.gateway.check.fields import Field, Fields, Ours
 from services.kernel.headers import API_KEY, BACKEND_TOKEN, REQUEST_ID
 
@@ -16,7 +17,7 @@ SLOWEST_COUNT = 500  # ms; every request waits so long while Valkey hangs, and P
 
 _UUIDS = "a UUID, such as 7c9e6679-7425-40de-944b-e07fc1f90ae7"
 _NO_UPSTREAM_TLS = "nothing here sets certificates for services: take it out"
-_IN_URL = "write the whole address as `url`, which is what the renderer replaces"
+_IN_URL = "write `url: http://NAME`, where NAME is an upstream's"
 _A_MINUTE = "the contract tells partners limits by the minute: write `minute`"
 _KONG_2 = "this form is of Kong 2: write it under `redis`, without `redis_`"
 _NEEDS_COUNTERS = "counters stand in Valkey and are exact only so (`local` let 130 of 100 through)"
@@ -55,6 +56,8 @@ ENTITIES: Mapping[str, Fields] = {
         "tls_verify": Field(bool),
         "tls_verify_depth": Field(int, between=(0, 64)),
     },
+    "upstreams": {**_COMMON, **upstream_fields.UPSTREAM},
+    "targets": {**_COMMON, **upstream_fields.TARGET},
     "routes": {
         **_COMMON,
         "name": Field(str, required=True),
@@ -97,7 +100,8 @@ ENTITIES: Mapping[str, Fields] = {
 }
 # What may stand under what; "" is the file itself.
 CHILDREN: Mapping[str, tuple[str, ...]] = {
-    "": ("services", "routes", "consumers", "plugins", "acls", "keyauth_credentials"),
+    "": ("services", "routes", "consumers", "plugins", "acls", "keyauth_credentials", "upstreams"),
+    "upstreams": ("targets",),
     "services": ("routes", "plugins"),
     "routes": ("plugins",),
     "consumers": ("acls", "keyauth_credentials", "plugins"),
@@ -112,8 +116,17 @@ UNIQUE: Mapping[str, tuple[str, ...]] = {
     "keyauth_credentials": ("id", "key"),
     "acls": ("id",),
     "plugins": ("id", "instance_name"),
+    "upstreams": ("id", "name"),
+    "targets": ("id",),
 }
 SCOPES = {"services": "service", "routes": "route", "consumers": "consumer"}
+# What sentences call an entity that has no plugins.
+OTHERS = {
+    "acls": "acl group",
+    "keyauth_credentials": "key",
+    "upstreams": "upstream",
+    "targets": "target",
+}
 
 _REDIS: Fields = {
     "host": Field(str, required=True),

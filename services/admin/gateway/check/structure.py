@@ -10,6 +10,7 @@ from services.admin.gateway.check.entities import Entity, Policy
 from services.admin.gateway.check.faults import Fault, nearest, or_list
 from services.admin.gateway.check.fields import Owner, check_fields
 from services.admin.gateway.check.source import Value, kind_of, plain
+from services.admin.gateway.check.upstreams import host_faults, target_faults
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NAME = re.compile(r"[\w.~-]+")
@@ -86,6 +87,9 @@ def _more_faults(policy: Policy, entity: Entity) -> Iterator[Fault]:
         yield from _route_faults(entity)
     elif entity.kind == "services":
         yield from _url_faults(entity)
+        yield from host_faults(policy, entity)
+    elif entity.kind == "upstreams":
+        yield from target_faults(policy, entity)
     elif entity.kind == "consumers" and not (entity.text("username") or entity.text("custom_id")):
         yield Fault(entity.line, "a consumer needs a `username`")
 
@@ -169,7 +173,7 @@ def _url_faults(service: Entity) -> Iterator[Fault]:
         parts, usable = urlsplit(""), False
     line = service.value.map["url"].line
     if not usable:
-        words = "must be http:// or https:// with a host, such as http://query:8101"
+        words = "must be http:// or https:// with a host, such as http://query"
         yield Fault(line, f"`url` of {service.label} {words}")
     elif parts.username is not None:
         words = "holds a user or password, which Kong does not send: take it out"

@@ -18,7 +18,7 @@ class Prometheus(Plugin):
         "status_code_metrics": Field(bool, False),
         "latency_metrics": Field(bool, False),
         "bandwidth_metrics": Field(bool, False, one_of=(False,)),
-        "upstream_health_metrics": Field(bool, False, one_of=(False,)),
+        "upstream_health_metrics": Field(bool, False),
     }
 
     def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
@@ -26,6 +26,7 @@ class Prometheus(Plugin):
         self._metrics = surroundings.metrics
         self._counts: bool = config["status_code_metrics"]
         self._times: bool = config["latency_metrics"]
+        self._metrics.ask_for_targets(are_asked_for=config["upstream_health_metrics"])
 
     def log(self, exchange: Exchange, response: Response, took: Took) -> None:
         route = exchange.route

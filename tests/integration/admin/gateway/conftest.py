@@ -33,7 +33,7 @@ KONG_YML = Path(__file__).parents[4] / "gateway" / "kong.yml"
 CONTACT = "a@techmart.example"
 TIERS = ("basic", "standard", "premium")
 ACTOR = Actor("cli:a-test")
-SERVICES = ("query-live", "query-sandbox", "webhooks-live", "webhooks-sandbox", "documents")
+UPSTREAMS = ("query", "sandbox-query", "webhooks", "sandbox-webhooks")
 
 
 class Gateway:
@@ -98,7 +98,7 @@ def gateway(database: Database, tmp_path: Path, upstream: RecordingService) -> G
         admin_database_url=database.url("admin"),
         master_keys=make_master_key(),
         gateway_policy=str(policy),
-        gateway_upstreams=",".join(f"{n}=http://127.0.0.1:{upstream.port}" for n in SERVICES),
+        gateway_upstreams=",".join(f"{n}=127.0.0.1:{upstream.port}" for n in UPSTREAMS),
         # Nobody there: requests pass uncounted.
         gateway_counters_url=f"valkey://127.0.0.1:{free_port()}/0",
     )

@@ -106,12 +106,12 @@ def test_keys_that_no_master_key_opens_are_told_and_nothing_is_sent(
     assert read(gateway, reader).wanted is not None
 
 
-def test_addresses_of_services_that_the_accepted_file_lacks_hold_up_nothing(
+def test_targets_of_upstreams_that_the_accepted_file_lacks_hold_up_nothing(
     gateway: Gateway,
 ) -> None:
     key = gateway.new_key()
     settings = msgspec.structs.replace(
-        gateway.settings, gateway_upstreams=f"{gateway.settings.gateway_upstreams},new=http://n:1"
+        gateway.settings, gateway_upstreams=f"{gateway.settings.gateway_upstreams},new=n:1"
     )
     reader = DesiredReader(
         settings.gateway_policy, settings.addresses, SecretBox(settings.master_keys)
@@ -119,7 +119,7 @@ def test_addresses_of_services_that_the_accepted_file_lacks_hold_up_nothing(
     with gateway.connect() as connection:
         write_accepted(connection, gateway.policy_file.read_text("utf-8"))
         desired = reader.read(connection)
-    assert "no service named new" in (desired.policy_error or "")
+    assert "no upstream named new" in (desired.policy_error or "")
     assert desired.wanted is not None
     assert key.secret in desired.wanted.text
 

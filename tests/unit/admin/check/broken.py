@@ -10,6 +10,7 @@ COUNTERS = "- counters: &counters"
 BASIC = "basic: &tier-basic"
 PREMIUM = "premium: &tier-premium"
 GLOBAL = "\nplugins:"
+AFTER_PLUGINS = "\n# Where the processes"
 QUERY = "- name: query-live"
 SANDBOX = "- name: query-sandbox"
 WEBHOOKS = "- name: webhooks-live"
@@ -100,13 +101,18 @@ def broken(
     return Broken(name, text, text.count("\n", 0, at) + 1 + down, says, faults)
 
 
+def line_of(words: str) -> int:
+    """Return the line of POLICY on which words first stand."""
+    return POLICY.count("\n", 0, POLICY.index(words)) + 1
+
+
 def added(name: str, says: str, before: str, new: str, **more: object) -> Broken:
     """Return POLICY with lines put in before a text."""
     return broken(name, says, before, new + before, **more)  # type: ignore[arg-type]
 
 
 YAML = [
-    broken("a tab", "indent with spaces", "    url: http://query:8101", "\turl: http://query:8101"),
+    broken("a tab", "indent with spaces", "    url: http://query\n", "\turl: http://query\n"),
     broken("an open bracket", "close the list", "allow: [live]", "allow: [live", faults=1),
     broken("an open brace", "close the map", "redis: *counters", "redis: {host: a", after=BASIC),
     broken("open quotes", "close the quotes", "message: Unauthorized", 'message: "Unauthorized'),
@@ -115,7 +121,7 @@ YAML = [
            "host: valkey: counters"),
     broken("a key too far left", "one column", "          limit_by", "        limit_by",
            after=BASIC, down=1),
-    broken("a key without a colon", "followed by a colon", "retries: 1\n", "retries 1\n", down=1),
+    broken("a key without a colon", "followed by a colon", "retries: 5\n", "retries 5\n", down=1),
     broken("a second document", "one document", "\nplugins:", "\n---\nplugins:", down=1),
     broken("an unprintable character", "unprintable", "minute: 60", "minute: 6\x000"),
     broken("a tag", "without it", "minute: 60", "minute: !limit 60", faults=2),
@@ -131,7 +137,8 @@ YAML = [
 KEYS = [
     added("a limit twice", "stands twice", "limit_by: consumer", "minute: 61\n          ",
           after=BASIC),
-    broken("two urls", "first on line 99", "connect_timeout: 1000", "url: http://query:8102",
+    broken("two urls", f"first on line {line_of('    url: http://query')}", "connect_timeout: 1000",
+           "url: http://webhooks",
            after=QUERY, faults=2),
     added("services twice", "stands twice", "\nconsumers:", "\nservices: []", down=1, faults=2),
     added("config twice", "stands twice", "      # 100 ids", "        config: {allow: [sandbox]}\n",
@@ -188,7 +195,7 @@ TYPES = [
            "key_names: [1]"),
     broken("a port out of range", "from 0 to 65,535", "port: 6379", "port: 70000"),
     broken("a database below none", "from 0 to", "database: 0", "database: -1"),
-    broken("retries out of range", "from 0 to 32,767", "retries: 1", "retries: 40000"),
+    broken("retries out of range", "from 0 to 32,767", "retries: 5", "retries: 40000"),
     broken("a timeout in seconds with a unit", "must be an integer", "read_timeout: 2000",
            "read_timeout: 2s"),
     broken("a timeout of none", "from 1 to", "connect_timeout: 1000", "connect_timeout: 0"),
@@ -207,13 +214,13 @@ TYPES = [
            "      - request-size-limiting\n", after=QUERY, faults=2),
     broken("a service without a name", "needs `name`", "- name: webhooks-live\n    url",
            "- url", faults=1),
-    broken("a service without an address", "needs `url`", "    url: http://query:8101\n", "",
+    broken("a service without an address", "needs `url`", "    url: http://query\n", "",
            line_of=QUERY, faults=1),
-    broken("an address without http", "http:// or https://", "url: http://query:8101",
-           "url: query:8101"),
-    broken("an address that is a port", "http:// or https://", "url: http://query:8101",
+    broken("an address without http", "http:// or https://", "url: http://query\n",
+           "url: query:8101\n"),
+    broken("an address that is a port", "http:// or https://", "url: http://query",
            "url: http://query:http"),
-    broken("an address with a query", "without ? and #", "http://query:8101", "http://query/?a=b",
+    broken("an address with a query", "without ? and #", "http://query\n", "http://query/?a=b\n",
            after=QUERY),
     broken("a path without a slash", "must begin with /", "[/partner/v1/webhooks]",
            "[partner/v1/webhooks]"),
@@ -240,11 +247,11 @@ TYPES = [
 REFERENCES = [
     broken("a consumer for anonymous", "that is not in the file", "anonymous: anonymous",
            "anonymous: nobody"),
-    added("a plugin for a service", "names a service `query-life`", "\nservices:",
+    added("a plugin for a service", "names a service `query-life`", AFTER_PLUGINS,
           "  - name: request-termination\n    service: query-life\n", down=1),
-    added("a plugin for a route", "names a route `inventory`", "\nservices:",
+    added("a plugin for a route", "names a route `inventory`", AFTER_PLUGINS,
           "  - name: request-termination\n    route: inventory\n", down=1),
-    added("a plugin for a consumer", "names a consumer `techmart`", "\nservices:",
+    added("a plugin for a consumer", "names a consumer `techmart`", AFTER_PLUGINS,
           "  - name: request-termination\n    consumer: techmart\n", down=1),
     added("a route without a service", "belongs to no service", "\nconsumers:",
           "\nroutes:\n  - {name: x, paths: [/x], strip_path: false, tags: [public]}", down=2,
@@ -278,9 +285,12 @@ ABSENT = [
           "\nconsumer_groups:\n  - name: gold\n", down=1),
     broken("groups of a consumer", "no consumer groups", "    acls:\n",
            "    groups:\n      - name: gold\n    acls:\n"),
-    added("a plugin for a consumer group", "no consumer groups", "\nservices:",
+    added("a plugin for a consumer group", "no consumer groups", AFTER_PLUGINS,
           "  - name: request-termination\n    consumer_group: gold\n", down=1),
-    added("an upstream", "one address", "\nconsumers:", "\nupstreams:\n  - name: query\n", down=1),
+    added("targets at the top", "under their upstream", "\nconsumers:",
+          "\ntargets:\n  - {target: query:8101, upstream: query}\n", down=1),
+    broken("hashing", "requests go round", "  - name: query\n",
+           "  - name: query\n    hash_on: ip\n", down=1),
     added("a vault", "Enterprise only", "\nconsumers:", "\nvaults:\n  - name: hcv\n", down=1),
     added("a certificate", "ends TLS", "\nconsumers:", "\ncertificates: []\n", down=1),
     added("an order of plugins", "own priorities", "        config:\n          key_names",
@@ -300,15 +310,72 @@ ABSENT = [
     broken("rate-limiting-advanced", "write rate-limiting", "name: rate-limiting",
            "name: rate-limiting-advanced", after=DOCUMENTS, faults=2),
     broken("keys of another sort", "write key-auth", "- name: key-auth", "- name: jwt", faults=2),
-    added("a plugin that only Kong has", "Kong has it", "\nservices:", "  - name: zipkin\n",
+    added("a plugin that only Kong has", "Kong has it", AFTER_PLUGINS, "  - name: zipkin\n",
           down=0),
-    broken("an address in parts", "as `url`", "    url: http://query:8101\n",
+    broken("an address in parts", "write `url: http://NAME`", "    url: http://query\n",
            "    host: query\n    port: 8101\n", after=QUERY, faults=3),
     broken("redis of Kong 2", "of Kong 2", "          redis: *counters\n",
            "          redis_host: valkey\n", after=PREMIUM, faults=2),
     broken("an expression", "router flavor", "paths: [/partner/v1/webhooks]",
            "expression: 'http.path ^= \"/partner/v1/webhooks\"'", faults=2),
     broken("a limit by the hour", "write `minute`", "minute: 300", "hour: 18000", faults=2),
+]  # fmt: skip
+UPSTREAMS = [
+    broken("a target without a port", "Kong would take 8000", "target: query:8101",
+           "target: query"),
+    broken("a target with http://", "without http:// and a path", "target: query:8101",
+           "target: http://query:8101"),
+    broken("a target with a path", "without http:// and a path", "target: query:8101",
+           "target: query:8101/v1"),
+    broken("a target at port 0", "from 1 to 65,535", "target: query:8101", "target: query:0"),
+    broken("a target twice", "is there already", "      - target: query:8101\n",
+           "      - target: query:8101\n      - target: Query:8101\n", down=1),
+    broken("a target as a text", "must be a map", "- target: query:8101", "- query:8101",
+           faults=2),
+    broken("a weight above Kong's", "from 0 to 65,535", "- target: query:8101",
+           "- {target: query:8101, weight: 70000}"),
+    broken("targets of weight 0", "weight 0 alone", "- target: query:8101",
+           "- {target: query:8101, weight: 0}", line_of="- name: query\n"),
+    broken("an upstream without targets", "has no `targets`",
+           "    targets:\n      - target: query:8101\n", "", line_of="- name: query\n"),
+    broken("an upstream without checks", "needs `healthchecks`", "    healthchecks: *checks\n", "",
+           line_of="- name: query\n"),
+    broken("an upstream with a port in its name", "without a port", "- name: query\n",
+           "- name: query:8101\n", faults=3),
+    broken("an upstream's name twice", "the name `query`, which is taken", "- name: sandbox-query",
+           "- name: query", faults=2),
+    broken("a service at no upstream", "did you mean `sandbox-query`?", "url: http://sandbox-query",
+           "url: http://sandbox-qury"),
+    broken("an upstream that its service does not name", "did you mean `webhook`?",
+           "- name: webhooks\n", "- name: webhook\n", line_of="url: http://webhooks"),
+    broken("a service at an upstream's port", "which Kong ignores", "url: http://webhooks",
+           "url: http://webhooks:8102"),
+    broken("a check of readiness", "while PostgreSQL is away", "http_path: /health/accepting",
+           "http_path: /health/ready"),
+    broken("a check of Kong's own path", "Kong's default is /:", "        http_path: /health/"
+           "accepting\n", "", line_of="active:\n", down=1),
+    broken("a check that opens a connection only", "and nowhere else", "active:\n",
+           "active:\n        type: tcp\n", down=1),
+    broken("no active checks", "needs `active`", POLICY[POLICY.index("      active:\n"):
+           POLICY.index("      passive:\n")], "", line_of="- checks: &checks"),
+    broken("an interval of none", "must be 1:", "interval: 1", "interval: 0"),
+    broken("an interval left out", "Kong's default is 0", "          interval: 1\n", "",
+           line_of="healthy:\n          successes", down=1),
+    broken("a check that notices too late", "for less than 3 s", "interval: 1", "interval: 5"),
+    broken("a process that never comes back", "waits so long", "successes: 1",
+           "successes: 0"),
+    broken("a check that takes nothing out", "0 is no check", "http_failures: 2",
+           "http_failures: 0"),
+    broken("a check that takes the next one out too soon", "must be back before",
+           "http_failures: 2", "http_failures: 1"),
+    broken("a process that is back too late", "must be 0.5:", "interval: 0.5", "interval: 2"),
+    broken("a field of checks", "did you mean `tcp_failures`", "tcp_failures: 1", "tcp_failure: 1",
+           faults=2),
+    broken("checks as a text", "must be a map", "healthchecks: *checks", "healthchecks: checks"),
+    broken("a refused connection that is not noticed", "the process that has refused",
+           "tcp_failures: 1", "tcp_failures: 0", after="passive:\n"),
+    broken("a process taken out for a 503", "what the caches answer", "http_failures: 0",
+           "http_failures: 3"),
 ]  # fmt: skip
 ACCESS = [
     broken("no key-auth", "has no key-auth", QUERY_KEY_AUTH, "", line_of="- name: inventory-live"),
@@ -380,7 +447,7 @@ ACCESS = [
            "", line_of="- name: inventory-live"),
     broken("Kong's own timeout", "Kong's default is 60000", "    read_timeout: 2000\n", "",
            line_of=QUERY),
-    broken("Kong's own retries", "Kong's default is 5", "    retries: 1\n", "",
+    broken("Kong's own retries", "Kong's default is 5", "    retries: 5\n", "",
            line_of=QUERY),
     broken("Kong's own unit of sizes", "the same number would allow far more",
            "          size_unit: kilobytes\n", "", line_of="- name: request-size-limiting"),
@@ -414,7 +481,7 @@ LIMITS = [
            POLICY.index("      standard: &")], "basic: 60\n"),
     broken("a limit that tiers replace", "never counts", SIZE_LIMIT, SIZE_LIMIT
            + LIMIT_BY_IP.format(9), after=QUERY, down=5),
-    added("a limit that replaces tiers", "every partner's tier", "\nservices:",
+    added("a limit that replaces tiers", "every partner's tier", AFTER_PLUGINS,
           "  - name: rate-limiting\n    service: query-live\n    route: inventory-live\n"
           "    config: {minute: 9, limit_by: ip, policy: redis, redis: *counters}\n", faults=2),
     broken("another answer at the limit", "promised 429", "limit_by: consumer",
@@ -441,8 +508,8 @@ SECRETS = [
            "    keyauth_credentials:\n      - key: a-key-in-the-file\n    acls:\n", down=1),
     broken("a key in a comment", "revoke it", "# Everybody without",
            "# pk_live_0123456789abcdefghijABCDEFGHIJ0123456 is mine\n  # Everybody without"),
-    broken("a password in an address", "user or password", "http://query:8101",
-           "http://user:hunter2@query:8101", after=QUERY),
+    broken("a password in an address", "user or password", "http://query\n",
+           "http://user:hunter2@query\n", after=QUERY),
     broken("a reference in a text", "literally", "message: Unauthorized",
            "message: 'a {vault://env/word}'"),
     broken("a reference where Kong reads none", "does not resolve", "message: Unauthorized",
@@ -464,8 +531,14 @@ ENVIRONMENTS = [
            "      - name: inventory-live\n        hosts: [sandbox-api.localhost]\n",
            line_of="hosts: [sandbox-api.inventory", faults=3),
     broken("the sandbox at live's address",
-           "is sandbox's and has the address of service query-live",
-           "http://sandbox-query:8201", "http://query:8101"),
+           "sandbox's and has the address of target query:8101 of upstream query, which is live's",
+           "- target: sandbox-query:8201", "- target: query:8101"),
+    broken("the sandbox at live's upstream", "target query:8101 of upstream query is sandbox's",
+           "http://sandbox-query", "http://query", line_of="- target: query:8101"),
+    broken("the sandbox at live's address without an upstream",
+           "service query-sandbox is sandbox's and has the address of service query-live",
+           "http://sandbox-query", "http://h.example:81",
+           also=("http://query", "http://h.example:81", QUERY)),
     added("one service for both", "both environments to one service", "    plugins:\n",
           "      - name: more\n        hosts: [x.example]\n        paths: [/partner/v1/more]\n"
           "        strip_path: false\n        plugins:\n          - {name: acl, config: {allow:"
@@ -475,5 +548,6 @@ ENVIRONMENTS = [
           + LIMIT_BY_IP.format(9)),
 ]  # fmt: skip
 FILES = [
-    *YAML, *KEYS, *UNKNOWN, *TYPES, *REFERENCES, *ABSENT, *ACCESS, *LIMITS, *SECRETS, *ENVIRONMENTS
+    *YAML, *KEYS, *UNKNOWN, *TYPES, *REFERENCES, *ABSENT, *UPSTREAMS, *ACCESS, *LIMITS, *SECRETS,
+    *ENVIRONMENTS,
 ]  # fmt: skip

@@ -7,7 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from services.admin.commands.gateway import gateway
-from tests.unit.admin.check.broken import POLICY
+from tests.unit.admin.check.broken import POLICY, line_of
+
+STANDARD = line_of("minute: 300")
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def test_faults_are_lines_that_editors_jump_to_and_exit_code_1(file: Path) -> No
     result = run("check", str(file))
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
-    assert lines[0].startswith(f"{file}:40: `minute` of tier standard must be an integer")
+    assert lines[0].startswith(f"{file}:{STANDARD}: `minute` of tier standard must be an integer")
     assert all(line.startswith(f"{file}:") for line in lines)
     assert result.stderr == f"{len(lines)} faults in {file}\n"
 
@@ -44,7 +46,7 @@ def test_a_program_reads_faults_as_json(file: Path) -> None:
     assert result.exit_code == 1
     document = json.loads(result.stdout)
     assert document["file"] == str(file)
-    assert [fault["line"] for fault in document["faults"]] == [40]
+    assert [fault["line"] for fault in document["faults"]] == [STANDARD]
     file.write_text(POLICY)
     assert json.loads(run("check", str(file), "--json").stdout)["checked"]["tiers"] == 4
 
@@ -64,7 +66,7 @@ def test_a_file_that_is_no_utf_8_is_told_by_line(file: Path) -> None:
     file.write_bytes(POLICY.encode().replace(b"minute: 60", b"minute: \xff", 1))
     result = run("check", str(file))
     assert (result.exit_code, result.stdout) == (
-        1, f"{file}:31: this is not UTF-8: save the file as UTF-8\n",
+        1, f"{file}:{line_of('minute: 60')}: this is not UTF-8: save the file as UTF-8\n",
     )  # fmt: skip
 
 
@@ -77,7 +79,9 @@ def explained(file: Path, *arguments: str) -> str:
 def test_a_tier_is_explained_without_a_database(file: Path) -> None:
     text = explained(file, "--tier", "premium", "--env", "live", "/partner/v1/inventory?a=b")
     assert "GET /partner/v1/inventory, host" in text
-    assert "inventory-live (line 106)" in text
+    assert f"inventory-live (line {line_of('- name: inventory-live')})" in text
+    upstream = line_of("- name: query\n")
+    assert f"service  query-live at query:8101 by upstream query (line {upstream}) (con" in text
     assert "1000 a minute by consumer" in text
     assert "60 a minute by ip" in text
     assert "answer   401 Unauthorized (429 above the limit)" in text
@@ -137,4 +141,4 @@ def test_a_faulty_file_is_not_explained_but_told(file: Path) -> None:
     arguments = ("explain", "/x", "--env", "live", "--tier", "basic")
     result = run(*arguments, GATEWAY_POLICY=str(file))
     assert result.exit_code == 1
-    assert f"{file}:40: `minute` of tier standard" in result.stderr
+    assert f"{file}:{STANDARD}: `minute` of tier standard" in result.stderr

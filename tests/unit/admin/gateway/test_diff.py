@@ -57,19 +57,19 @@ def test_a_tiers_limit_is_one_line_for_all_its_consumers() -> None:
 
 def test_services_routes_and_plugins_are_told_by_name() -> None:
     wanted = (
-        POLICY.replace("http://query:8101", "http://query:8111", 1)
+        POLICY.replace("url: http://query\n", "url: http://webhooks\n", 1)
         .replace("paths: [/partner/v1/inventory]", "paths: [/partner/v2/inventory]", 1)
         .replace("allowed_payload_size: 128", "allowed_payload_size: 32", 1)
         .replace("allow: [live]", "allow: [live, other]", 1)
-        .replace("retries: 1", "retries: 0", 1)
+        .replace("retries: 5", "retries: 0", 1)
     )
     assert lines(POLICY, wanted) == [
         '~ plugin acl of service query-live: allow ["live"] -> ["live","other"]',
         "~ plugin request-size-limiting of service query-live: allowed_payload_size 128 -> 32",
         "~ route inventory-live of service query-live: paths"
         ' ["/partner/v1/inventory"] -> ["/partner/v2/inventory"]',
-        "~ service query-live: port 8101 -> 8111",
-        "~ service query-live: retries 1 -> 0",
+        "~ service query-live: host query -> webhooks",
+        "~ service query-live: retries 5 -> 0",
     ]
 
 
@@ -115,8 +115,8 @@ def test_no_line_and_no_change_holds_a_secret() -> None:
 
 
 def test_a_field_left_out_goes_back_to_kongs_default() -> None:
-    wanted = POLICY.replace("    retries: 1\n", "", 1)
-    assert lines(POLICY, wanted) == ["~ service query-live: retries 1 -> (Kong's default)"]
+    wanted = POLICY.replace("    retries: 5\n", "", 1)
+    assert lines(POLICY, wanted) == ["~ service query-live: retries 5 -> (Kong's default)"]
 
 
 def test_fields_that_kong_fills_in_are_no_difference() -> None:
