@@ -31,7 +31,12 @@ class Answer:
         self.asked: list[str] = ["A", "B", "A", "C"]
         self.sent: dict[str, str] = {}
         self.status = 200
-        self.headers = {"X-Request-ID": "r-1", "Content-Type": "application/json", **LIMITS}
+        self.headers = {
+            "X-Request-ID": "r-1",
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            **LIMITS,
+        }
         self.body: Any = {
             "items": [item("A", 184, "in_stock"), item("C", 0, "out_of_stock")],
             "not_found": ["B"],

@@ -158,7 +158,7 @@ def test_a_second_up_says_that_the_stack_runs_already(stack: LocalStack) -> None
         pid = stack.pid("supervisor")
         assert again.stderr.splitlines() == [
             f"Error: a stack runs already in {stack.state_dir} (pid {pid});"
-            " `partnerapi down` ends it"
+            f" `partnerapi down --state-dir {stack.state_dir}` ends it"
         ]
 
 

@@ -69,7 +69,7 @@ def test_an_answer_to_head_has_headers_only(node: Node) -> None:
 
 
 def test_its_other_faults_are_told_as_everybodys(node: Node) -> None:
-    too_much = ask(node, INVENTORY, "halted-key", method="POST", body=b"x" * 70_000)
+    too_much = ask(node, INVENTORY, "halted-key", method="POST", body=b"x" * 140_000)
     assert_own_error(too_much, 413, "PAYLOAD_TOO_LARGE")
     assert_own_error(ask(node, "/partner/v1/unknown", "halted-key"), 404, "NOT_FOUND")
 

@@ -27,15 +27,15 @@ _DOES = {
     "rate-limiting": "{minute} a minute by {limit_by}, counted at {redis.host}:{redis.port}",
     "backend-token": "sets {header}, hides {hide} from the service",
     "request-termination": "ends the request",
-    "error-envelope": "errors as code, message and request_id",
+    "error-envelope": "Host in lower case, no Connection; errors as code, message, request_id",
     "prometheus": "counts and times the request, whoever answers it",
 }
 _FIELD = re.compile(r"\{([a-z_.]+)\}")
 _WAITS = ("connect", "write", "read")
 
 TERMINATION = "request-termination"
-ENVELOPE = "error-envelope"  # shapes an error that another plugin made: it runs on the way out
-AFTERWARDS = (ENVELOPE, "prometheus")  # run whoever ends the request
+AFTERWARDS = ("prometheus",)  # run whichever plugin ends the request
+WITHOUT_A_ROUTE = ("correlation-id", "error-envelope")
 NO_ROUTE = "404 NOT_FOUND: no route takes this request, whatever the key"
 
 
@@ -170,12 +170,12 @@ def _address(policy: Policy, service: Entity) -> str | None:
 def _steps(
     policy: Policy, route: Entity | None, consumer: Entity | None, groups: set[str]
 ) -> Iterator[Step]:
-    """Yield the plugins that run, up to the one that ends the request, and the envelope."""
+    """Yield the plugins that run, up to the one that ends the request, and those after it."""
     known: Entity | None = None
     ended = False
     for name in sorted(kong.PRIORITIES, key=lambda name: -kong.PRIORITIES[name]):
         plugin = policy.instance(name, route, known)
-        if plugin is None or (route is None and name not in ("correlation-id", ENVELOPE)):
+        if plugin is None or (route is None and name not in WITHOUT_A_ROUTE):
             continue
         if not ended or name in AFTERWARDS:
             step = _step(plugin, groups, known)

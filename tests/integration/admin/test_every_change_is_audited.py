@@ -199,6 +199,8 @@ def test_every_change_route_is_tried() -> None:
         if method == "GET":
             continue
         path = path.replace("{environment:str}", "*").replace("/{event_id:uuid}", "")
+        if method in ("PUT", "DELETE"):  # of a product that is called `import`
+            path = path.replace("/import", "/{}")
         segments = ["{}" if part.startswith("{") else part for part in path.split("/")]
         route = f"{method} {'/'.join(segments)}"
         assert route in ours | NO_CHANGES, route

@@ -67,14 +67,13 @@ def explained(
 
 def test_explain_tells_the_403_after_the_limit() -> None:
     found = explained()
-    assert [(step.plugin, step.scope) for step in found.steps[-5:]] == [
+    assert [(step.plugin, step.scope) for step in found.steps[-4:]] == [
         ("rate-limiting", "consumer (tier basic)"),
         ("backend-token", "global"),
         ("prometheus", "global"),
         ("request-termination", "consumer acme"),
-        ("error-envelope", "global"),
     ]
-    assert found.steps[-2].ends == SUSPENDED
+    assert found.steps[-1].ends == SUSPENDED
     assert found.answer == f"{SUSPENDED} (429 above the limit)"
     assert "acme (live), tier basic, acl group live, 1 working key, suspended" in as_text(found)
     assert msgspec.json.encode(found)
@@ -83,7 +82,7 @@ def test_explain_tells_the_403_after_the_limit() -> None:
 
 def test_explain_tells_the_same_of_a_key_of_the_other_environment() -> None:
     found = explained(host="sandbox-api.localhost")
-    assert [step.plugin for step in found.steps[-3:]] == ["acl", "prometheus", "error-envelope"]
+    assert [step.plugin for step in found.steps[-2:]] == ["acl", "prometheus"]
     assert found.answer == SUSPENDED
     active = explained(host="sandbox-api.localhost", state="active")
     assert active.answer == "403 FORBIDDEN: this key is for the other environment"

@@ -261,6 +261,7 @@ PLUGINS: Mapping[str, Fields] = {
 # Kong's order: the higher runs first.
 PRIORITIES: Mapping[str, int] = {
     "correlation-id": 100001,
+    "error-envelope": 3000,
     "key-auth": 1250,
     "request-size-limiting": 951,
     "acl": 950,
@@ -268,7 +269,6 @@ PRIORITIES: Mapping[str, int] = {
     "backend-token": 900,
     "prometheus": 13,
     "request-termination": 2,
-    "error-envelope": 1,
 }
 # Where Kong lets these stand; all others may stand anywhere.
 NO_CONSUMER = frozenset(("acl", "key-auth", "error-envelope"))

@@ -92,15 +92,15 @@ def test_plugins_are_told_in_the_order_in_which_kong_runs_them(file: Path) -> No
     document = json.loads(explained(file, *arguments))
     assert [(step["plugin"], step["scope"]) for step in document["steps"]] == [
         ("correlation-id", "global"),
+        ("error-envelope", "global"),
         ("key-auth", "service webhooks-sandbox"),
         ("request-size-limiting", "service webhooks-sandbox"),
         ("acl", "service webhooks-sandbox"),
         ("rate-limiting", "consumer (tier basic)"),
         ("backend-token", "global"),
         ("prometheus", "global"),
-        ("error-envelope", "global"),
     ]
-    assert document["anonymous_steps"][-2]["ends"] == "401 Unauthorized"
+    assert document["anonymous_steps"][-1]["ends"] == "401 Unauthorized"
 
 
 def test_a_key_of_the_other_environment_ends_at_acl(file: Path) -> None:
