@@ -38,6 +38,7 @@ from services.kernel.headers import API_KEY
 from services.kernel.schema.seed import products
 
 QUERY = "/partner/v1/inventory"
+WEBHOOKS = "/partner/v1/webhooks"
 
 
 @dataclass(frozen=True)
@@ -171,21 +172,28 @@ class _Run:
         self._children.start([self._plan.programs[name] for name in names])
 
     def _wait_for_first_answers(self, keys: dict[str, str]) -> None:
-        """Wait until a partner's query is answered in each environment."""
+        """Wait until a partner's requests of each service are answered in each environment.
+
+        A gateway that has its configuration from before takes a service that starts for a broken
+        one, and looks at it again later.
+        """
         if "gateway" not in self._plan.urls:
             return  # admin addresses of nodes do not tell where they take requests
         for environment in Environment:
             product, _ = next(products(environment))
-            address = f"{self._plan.urls['gateway']}{QUERY}?product_ids={product}"
             headers = {"Host": HOST_OF[environment], API_KEY: keys[environment]}
-            self._children.wait_until(
-                lambda address=address, headers=headers: (
-                    ""
-                    if (status := http_status(address, headers)) == 200
-                    else f"gateway answered {status} to a first query"
-                ),
-                log=lambda _: self._folder.log("gateway"),
-            )
+            for path in (f"{QUERY}?product_ids={product}", WEBHOOKS):
+                self._wait_for_answer(f"{self._plan.urls['gateway']}{path}", headers)
+
+    def _wait_for_answer(self, address: str, headers: dict[str, str]) -> None:
+        self._children.wait_until(
+            lambda: (
+                ""
+                if (status := http_status(address, headers)) == 200
+                else f"gateway answered {status} to a first request"
+            ),
+            log=lambda _: self._folder.log("gateway"),
+        )
 
     def _changed(self, children: dict[str, ChildRecord]) -> None:
         self._record.children = children
