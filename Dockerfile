@@ -18,7 +18,7 @@ RUN groupadd --system --gid 10001 partnerapi \
 COPY --from=packages /opt/venv /opt/venv
 
 # The code is copied, not installed: as in a checkout, the contract lies beside it, and no build tool is needed.
-# .dockerignore leaves the local stack (services/embedded) out.
+# .dockerignore leaves the local stack (services/local) out.
 WORKDIR /app
 COPY deploy/partnerapi /usr/local/bin/partnerapi
 COPY specs/api/partner-inventory-api.yaml specs/api/partner-inventory-api.yaml

@@ -23,18 +23,18 @@ from uuid import uuid4
 import httpx
 import psycopg
 
-from services.admin.api_keys import fingerprint, make_api_key, shown_part
-from services.admin.audit import Actor
+from services.admin.audit.rows import Actor
 from services.admin.changes import Change
-from services.admin.gateway.check.checking import find_faults
 from services.admin.gateway.desired import DesiredReader
 from services.admin.settings import AdminSettings
-from services.admin.tokens import Role, create_token
-from services.embedded.children import free_port, start, stop
-from services.embedded.postgres import running_postgres
-from services.kernel.encryption import SecretBox, make_master_key
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import migrate, set_role_password
+from services.admin.tokens.rows import Role, create_token
+from services.core.encryption import SecretBox, make_master_key
+from services.core.environments import Environment
+from services.domain.key_form import fingerprint, make_api_key, shown_part
+from services.local.children import free_port, start, stop
+from services.local.postgres import running_postgres
+from services.policy.check.checking import find_faults
+from services.schema.migrate import migrate, set_role_password
 
 POLICY = Path(__file__).parents[1] / "gateway" / "kong.yml"
 PASSWORD = "a-password-of-the-benchmark"
@@ -238,7 +238,7 @@ def running_gateway(folder: Path, port: int, admin_port: int) -> Generator[None]
         "BACKEND_TOKEN": "backend-token-of-the-benchmark-01234",
     }
     (folder / "gateway").mkdir(mode=0o700)
-    with child(folder, "gateway", "services.embedded.gateway", environment):
+    with child(folder, "gateway", "services.local.gateway", environment):
         yield
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from services.kernel.web.serving import listen, serve
+from services.core.http.serving import listen, serve
 
 
 def floor_app(answers: dict[str, bytes]) -> Any:  # noqa: ANN401 -- an ASGI app

@@ -22,12 +22,12 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from benchmarks.load import Seen, Target, query_load
-from services.embedded.plan import OFFSETS
-from services.embedded.stack import free_port_base
-from services.embedded.state import StateFolder
-from services.kernel import headers
-from services.kernel.environments import Environment
-from services.kernel.schema.seed import products
+from services.core import headers
+from services.core.environments import Environment
+from services.local.plan import OFFSETS
+from services.local.stack import free_port_base
+from services.local.state import StateFolder
+from services.schema.seed import products
 
 USERS = (100, 1)
 BATCHES = (3, 100)

@@ -17,14 +17,14 @@ import psycopg
 import valkey
 
 from benchmarks.plain import PREFIX
-from services.embedded.children import start, stop
-from services.embedded.postgres import running_postgres
-from services.embedded.valkey import running_valkey
-from services.kernel import headers
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import migrate, set_role_password
-from services.kernel.schema.seed import seed
-from services.kernel.stock import item_json
+from services.core import headers
+from services.core.environments import Environment
+from services.domain.stock import item_json
+from services.local.children import start, stop
+from services.local.postgres import running_postgres
+from services.local.valkey import running_valkey
+from services.schema.migrate import migrate, set_role_password
+from services.schema.seed import seed
 
 PATH = "/partner/v1/inventory"
 FLOOR, PLAIN = "floor", "plain handler"

@@ -15,7 +15,7 @@ import msgspec
 from litestar import Litestar, Response, post
 from valkey.asyncio import Valkey
 
-from services.kernel.web.serving import listen, serve
+from services.core.http.serving import listen, serve
 
 PREFIX = "plain:"
 

@@ -22,13 +22,13 @@ from valkey import Valkey
 
 from benchmarks.hot_path import wait_until_idle
 from benchmarks.hot_servers import PASSWORD, query_server
-from services.embedded.postgres import running_postgres
-from services.embedded.valkey import running_valkey
-from services.kernel.availability import Availability
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import migrate, set_role_password
+from services.core.availability import Availability
+from services.core.environments import Environment
+from services.local.postgres import running_postgres
+from services.local.valkey import running_valkey
 from services.query.cache import Cache
 from services.query.items import StockRow, entry_of
+from services.schema.migrate import migrate, set_role_password
 from services.webhooks.queue import Lane, Wakeups
 from services.webhooks.relay.relay import Relay
 from services.webhooks.scheduler.retention import Retention

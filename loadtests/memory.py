@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from services.embedded.state import StateFolder
+from services.local.state import StateFolder
 
 LOOKS = 300  # in a run; a short one is looked at less often
 AT_LEAST_EVERY = 1.0  # seconds

@@ -14,10 +14,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from loadtests.plan import CouldNotRunError, Target
-from services.embedded.stack import free_port_base
-from services.embedded.state import ProcessIdentity, StateFolder, is_alive, stack_environment
-from services.kernel.environments import Environment
-from services.kernel.schema.seed import products
+from services.core.environments import Environment
+from services.local.stack import free_port_base
+from services.local.state import ProcessIdentity, StateFolder, is_alive, stack_environment
+from services.schema.seed import products
 
 COMMAND = [sys.executable, "-m", "services.cli"]
 SANDBOX_ON_LOOPBACK = "sandbox-api.localhost"  # as gateway/kong.yml has it

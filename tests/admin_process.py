@@ -13,12 +13,12 @@ import httpx
 import psycopg
 from click.testing import CliRunner, Result
 
-from services.admin.audit import Actor
+from services.admin.audit.rows import Actor
 from services.admin.changes import Change
-from services.admin.tokens import Role, create_token
-from services.cli import COMMANDS
-from services.kernel.encryption import SecretBox, make_master_key
-from services.kernel.environments import Environment
+from services.admin.tokens.rows import Role, create_token
+from services.cli.main import COMMANDS
+from services.core.encryption import SecretBox, make_master_key
+from services.core.environments import Environment
 from tests.conftest import Database
 from tests.query_process import QueryProcess, running_program
 

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services.embedded.postgres import RunningPostgres, running_postgres
-from services.embedded.valkey import RunningValkey, running_valkey
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import ROLES, migrate, set_role_password
-from services.kernel.schema.seed import seed
+from services.core.environments import Environment
+from services.local.postgres import RunningPostgres, running_postgres
+from services.local.valkey import RunningValkey, running_valkey
+from services.schema.migrate import ROLES, migrate, set_role_password
+from services.schema.seed import seed
 
 pytest_plugins = ["tests.needs"]
 

@@ -13,10 +13,10 @@ import msgspec
 import psycopg
 from psycopg import Connection
 
-from services.kernel.availability import Availability
-from services.kernel.database import make_pool
-from services.kernel.database_calls import Calls
-from services.kernel.environments import Environment
+from services.core.availability import Availability
+from services.core.database import make_pool
+from services.core.database_calls import Calls
+from services.core.environments import Environment
 from services.query.cursors import decode, encode
 from services.query.delta import SCANNED, Delta
 from tests.conftest import Database

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import psycopg
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.local.valkey import RunningValkey
 from tests import admin_process, query_process, webhooks_process
 from tests.conftest import Database
 from tests.product_ids import as_csv, as_json, segment

@@ -24,14 +24,14 @@ import aiohttp
 import httpx
 import psycopg
 
-from services.admin.gateway.render import Addresses, Consumer, CounterStore, Key, render
-from services.embedded.children import free_port, stop
-from services.embedded.postgres import RunningPostgres, start_postgres
-from services.embedded.valkey import RunningValkey, running_valkey, start_valkey
-from services.kernel import headers
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import migrate, set_role_password
-from services.kernel.schema.seed import products, seed
+from services.core import headers
+from services.core.environments import Environment
+from services.local.children import free_port, stop
+from services.local.postgres import RunningPostgres, start_postgres
+from services.local.valkey import RunningValkey, running_valkey, start_valkey
+from services.policy.render import Addresses, Consumer, CounterStore, Key, render
+from services.schema.migrate import migrate, set_role_password
+from services.schema.seed import products, seed
 from tests.gateway.nodes import Node, embedded_node
 from tests.gateway.policy import INVENTORY, KONG_YML
 from tests.query_process import BACKEND_TOKEN, QueryProcess, running_query, settings_for

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 
-from services.embedded.children import last_line, start, stop
-from services.kernel import headers
-from services.kernel.environments import Environment
+from services.core import headers
+from services.core.environments import Environment
+from services.local.children import last_line, start, stop
 from tests.contract_check import default_checker
 
 BACKEND_TOKEN = "backend-token-of-the-tests-0123456789"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
 from services.webhooks.queue import Lane, QueueAwayError, Wakeups, make_broker
 
 

@@ -7,8 +7,8 @@ from threading import Thread
 import uvicorn
 from litestar.types import ASGIApp
 
-from services.kernel.web.protocol import ServiceProtocol
-from services.kernel.web.serving import listen
+from services.core.http.protocol import ServiceProtocol
+from services.core.http.serving import listen
 from tests.waiting import DEADLINE, wait_for
 
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, cast
 
 import valkey
 
-from services.embedded.children import free_port, start, stop
-from services.embedded.valkey import STOP_SIGNAL, answers, server_command
+from services.local.children import free_port, start, stop
+from services.local.valkey import STOP_SIGNAL, answers, server_command
 from tests.waiting import wait_for
 
 SLOTS = 16_384

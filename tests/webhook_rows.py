@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg import Connection, sql
 
-from services.kernel.environments import Environment
-from services.kernel.events import STOCK_EVENTS, EventType
-from services.webhooks.states import DeliveryState
+from services.core.environments import Environment
+from services.domain.events import STOCK_EVENTS, EventType
+from services.domain.webhooks.states import DeliveryState
 
 
 class WebhookRows:

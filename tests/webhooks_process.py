@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Generator
 from pathlib import Path
 
-from services.kernel.encryption import make_master_key
-from services.kernel.environments import Environment
+from services.core.encryption import make_master_key
+from services.core.environments import Environment
 from tests.query_process import BACKEND_TOKEN, QueryProcess, running_program
 
 MASTER_KEY = make_master_key()

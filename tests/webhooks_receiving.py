@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from services.embedded.children import start, stop, wait_until
+from services.local.children import start, stop, wait_until
 from tests.webhooks_receiver import Behaviour, Endpoint, Receipt
 
 READY_WITHIN = 20.0  # seconds

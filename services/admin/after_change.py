@@ -10,8 +10,8 @@ import structlog
 from services.admin.changes import Admin
 from services.admin.gateway.publish import NodeReport, NodeState
 from services.admin.gateway.publisher import Published
-from services.admin.keys import Key
-from services.admin.partners import Partner
+from services.admin.keys.rows import Key
+from services.admin.partners.rows import Partner
 
 log = structlog.get_logger()
 

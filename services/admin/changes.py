@@ -10,16 +10,16 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from services.admin import audit
-from services.admin.audit import Actor
-from services.admin.gateway.check.checking import require_sound
+from services.admin.audit import rows as audit
+from services.admin.audit.rows import Actor
 from services.admin.gateway.consumers import read_consumers
 from services.admin.gateway.desired import read_policy
 from services.admin.gateway.publisher import Published, await_publish, publish_change
-from services.admin.gateway.render import parse_policy, render, tiers_of
 from services.admin.settings import AdminSettings
-from services.kernel.database import Connect
-from services.kernel.encryption import SecretBox
+from services.core.database import Connect
+from services.core.encryption import SecretBox
+from services.policy.check.checking import require_sound
+from services.policy.render import parse_policy, render, tiers_of
 
 # The outbox takes it from there to the log lines of the change's webhooks, until the commit.
 NAME_REQUEST = "SELECT set_config('partnerapi.request_id', %s, true)"

@@ -12,21 +12,21 @@ from concurrent.futures import ThreadPoolExecutor
 from litestar import Litestar
 from litestar.types import ASGIApp
 
+from services.admin.app import make_admin_app
 from services.admin.changes import Admin
 from services.admin.gateway.reconciler import Reconciler
-from services.admin.http.app import make_admin_app
+from services.admin.master_key import queries_in_use
 from services.admin.metrics import AdminMetrics
-from services.admin.reseal import queries_in_use
 from services.admin.settings import ServiceSettings
-from services.kernel.availability import Availability
-from services.kernel.database import DatabaseCheck, ThreadPool, make_thread_pool
-from services.kernel.encryption import MasterKeyError, SecretBox
-from services.kernel.logs import configure_logs
-from services.kernel.settings import SettingsError, load_settings
-from services.kernel.stored_secrets import StoredSecrets
-from services.kernel.web.assembly import Lifespan
-from services.kernel.web.health import Dependency
-from services.kernel.web.serving import PortTakenError, listen, serve
+from services.core.availability import Availability
+from services.core.database import DatabaseCheck, ThreadPool, make_thread_pool
+from services.core.encryption import MasterKeyError, SecretBox
+from services.core.http.assembly import Lifespan
+from services.core.http.health import Dependency
+from services.core.http.serving import PortTakenError, listen, serve
+from services.core.logs import configure_logs
+from services.core.settings import SettingsError, load_settings
+from services.core.stored_secrets import StoredSecrets
 
 POOL_SIZE = 8
 # For what waits for PostgreSQL, and an import each for up to a minute. By default there are 4 more

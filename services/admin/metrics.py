@@ -17,9 +17,9 @@ from psycopg_pool import PoolTimeout
 from services.admin.changes import Admin
 from services.admin.gateway.counters import answers, counter_store
 from services.admin.gateway.publish import NodeState
-from services.admin.gateway.render import PolicyError
 from services.admin.gateway.status import OUTDATED, UNKNOWN, GatewayStatus, read_status
 from services.admin.settings import AdminSettings
+from services.policy.render import PolicyError
 
 NODE_STATES = (*map(str, NodeState), OUTDATED, UNKNOWN)
 WITHIN = ("1d", "7d", "30d")

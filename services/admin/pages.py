@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from services.admin.refusals import InvalidError
-from services.kernel.external_text import check_text
+from services.core.external_text import check_text
 
 LIMIT = 50
 LIMIT_MOST = 200

@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from services.admin.gateway.render import Addresses, CounterStore
-from services.kernel.logs import LogFormat
-from services.kernel.settings import Port, PostgresUrl
+from services.core.logs import LogFormat
+from services.core.settings import Port, PostgresUrl
+from services.policy.render import Addresses, CounterStore
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 UPSTREAMS_PATTERN = r"^( *[\w.~-]+=([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5} *(,|$))*$"

@@ -10,16 +10,16 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from prometheus_client.registry import Collector
 
-from services.kernel.environments import Environment
-from services.kernel.errors import ErrorCode, PartnerError
-from services.kernel.timestamps import Stamps
-from services.kernel.web.assembly import Lifespan, make_app
-from services.kernel.web.bodies import ClientGoneError, read_json_body
-from services.kernel.web.failures import REFUSALS
-from services.kernel.web.gateway_only import GatewayOnly
-from services.kernel.web.health import Dependency
-from services.kernel.web.inputs import check_product_id
-from services.kernel.web.request_scope import send_json
+from services.core.environments import Environment
+from services.core.errors import ErrorCode, PartnerError
+from services.core.http.assembly import Lifespan, make_app
+from services.core.http.bodies import ClientGoneError, read_json_body
+from services.core.http.failures import REFUSALS
+from services.core.http.gateway_only import GatewayOnly
+from services.core.http.health import Dependency
+from services.core.http.inputs import check_product_id
+from services.core.http.request_scope import send_json
+from services.core.timestamps import Stamps
 from services.query.delta import Delta
 from services.query.delta_route import CHANGES_PATH, changes_handler
 from services.query.documents import document_routes

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from services.kernel.availability import QUIET, Availability
+from services.core.availability import QUIET, Availability
 
 FAILURES = 3  # since the last success, or within WITHIN seconds of it: then it opens
 WITHIN = 1.0  # seconds

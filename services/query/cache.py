@@ -11,8 +11,8 @@ one product: by version, then by which of two reads of that version began later.
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from services.kernel.availability import Availability
-from services.kernel.environments import Environment
+from services.core.availability import Availability
+from services.core.environments import Environment
 from services.query.breaker import ServerAwayError
 from services.query.cache_url import parse_cache_url
 from services.query.cluster import Cluster

@@ -16,10 +16,10 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection, sql
 
-from services.kernel.availability import Availability
-from services.kernel.background import note_failure
-from services.kernel.database import KEEPALIVE
-from services.kernel.environments import Environment
+from services.core.availability import Availability
+from services.core.background import note_failure
+from services.core.database import KEEPALIVE
+from services.core.environments import Environment
 from services.query.cache import Cache, CacheAwayError
 from services.query.items import Entry, StockRow, entry_of
 from services.query.memory import Memory

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, cast
 
 from libvalkey import ReplyError, pack_command
 
-from services.kernel.availability import Availability
-from services.kernel.background import going_on
+from services.core.availability import Availability
+from services.core.background import going_on
 from services.query.breaker import ServerAwayError
 from services.query.cache_url import Address, CacheAddress
 from services.query.node import Node, is_redirection

@@ -15,8 +15,8 @@ import structlog
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
-from services.kernel.database_calls import Calls
-from services.kernel.environments import Environment
+from services.core.database_calls import Calls
+from services.core.environments import Environment
 from services.query.cursors import Cursor, Mark, Position, Walk, identity
 from services.query.items import StockRow, entry_of
 from services.query.store import DatabaseBusyError

@@ -6,11 +6,11 @@ from typing import cast
 import msgspec
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from services.kernel.errors import ErrorCode, PartnerError
-from services.kernel.timestamps import Stamps
-from services.kernel.web.failures import REFUSALS
-from services.kernel.web.inputs import refuse, single_parameters
-from services.kernel.web.request_scope import send_json
+from services.core.errors import ErrorCode, PartnerError
+from services.core.http.failures import REFUSALS
+from services.core.http.inputs import refuse, single_parameters
+from services.core.http.request_scope import send_json
+from services.core.timestamps import Stamps
 from services.query.cursors import Cursor, NotACursorError, decode, encode
 from services.query.delta import Delta, Page, StartAnewError
 

@@ -13,8 +13,8 @@ from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from services.kernel.errors import PartnerError
-from services.kernel.web.failures import REFUSALS
+from services.core.errors import PartnerError
+from services.core.http.failures import REFUSALS
 
 CONTRACT = Path(__file__).parents[2] / "specs" / "api" / "partner-inventory-api.yaml"
 CONTRACT_PATH = "/partner/v1/openapi.yaml"

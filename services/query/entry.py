@@ -14,15 +14,15 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 from psycopg.sql import SQL, Identifier
 
-from services.kernel.availability import Availability
-from services.kernel.database import DatabaseCheck, Pool, make_pool
-from services.kernel.database_calls import Calls
-from services.kernel.key_uses import EVERY, KeyUses, KeyUseStore
-from services.kernel.logs import configure_logs
-from services.kernel.settings import SettingsError, load_settings
-from services.kernel.web.assembly import Lifespan
-from services.kernel.web.health import Dependency
-from services.kernel.web.serving import PortTakenError, listen, serve
+from services.core.availability import Availability
+from services.core.database import DatabaseCheck, Pool, make_pool
+from services.core.database_calls import Calls
+from services.core.http.assembly import Lifespan
+from services.core.http.health import Dependency
+from services.core.http.serving import PortTakenError, listen, serve
+from services.core.logs import configure_logs
+from services.core.settings import SettingsError, load_settings
+from services.domain.key_uses import EVERY, KeyUses, KeyUseStore
 from services.query.app import make_internal_app, make_partner_app
 from services.query.cache import Cache
 from services.query.changes import ChangeFeed

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from services.kernel.background import going_on
+from services.core.background import going_on
 from services.query.cache import Cache, CacheAwayError
 from services.query.flights import Flights
 from services.query.items import ABSENT, Entry

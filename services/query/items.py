@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from services.kernel.stock import item_json
+from services.domain.stock import item_json
 
 ABSENT = b""  # stands for an item where a product is known not to exist
 

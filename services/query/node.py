@@ -5,7 +5,7 @@ import time
 
 from libvalkey import ReplyError
 
-from services.kernel.availability import Availability
+from services.core.availability import Availability
 from services.query.breaker import Breaker, ServerAwayError
 from services.query.cache_url import Address, Login
 from services.query.valkey_connection import Connection, NoAnswerError, Reply, connect

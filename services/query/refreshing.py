@@ -7,8 +7,8 @@ One batch at a time: those who wait for PostgreSQL come first. A product read wi
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from services.kernel.background import note_failure
-from services.kernel.database_calls import DatabaseAwayError
+from services.core.background import note_failure
+from services.core.database_calls import DatabaseAwayError
 from services.query.memory import Memory
 
 COLLECT = 0.05  # seconds that ids are waited for while there are fewer than a batch

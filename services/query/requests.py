@@ -7,8 +7,8 @@ from typing import Annotated, Any, NoReturn, cast
 
 import msgspec
 
-from services.kernel.errors import ErrorCode, PartnerError
-from services.kernel.web.inputs import (
+from services.core.errors import ErrorCode, PartnerError
+from services.core.http.inputs import (
     PRODUCT_ID_LIMIT,
     check_product_id,
     json_object,

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from libvalkey import ReplyError, pack_command
 
-from services.kernel.availability import Availability
+from services.core.availability import Availability
 from services.query.breaker import ServerAwayError
 from services.query.cache_url import CacheAddress
 from services.query.node import Node

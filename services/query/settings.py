@@ -4,9 +4,9 @@ from typing import Annotated
 
 import msgspec
 
-from services.kernel.environments import Environment
-from services.kernel.logs import LogFormat
-from services.kernel.settings import BackendTokens, Port, PostgresUrl
+from services.core.environments import Environment
+from services.core.logs import LogFormat
+from services.core.settings import BackendTokens, Port, PostgresUrl
 from services.query.cache_url import CACHE_URL_PATTERN
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=3600)]

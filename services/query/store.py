@@ -6,8 +6,8 @@ import structlog
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
-from services.kernel.database_calls import Calls, DatabaseAwayError
-from services.kernel.environments import Environment
+from services.core.database_calls import Calls, DatabaseAwayError
+from services.core.environments import Environment
 from services.query.items import Entry, StockRow, entry_of
 
 TIME_LIMIT = 1.5  # seconds for one read, its wait for a connection included; the caller has 2

@@ -21,10 +21,10 @@ import dramatiq
 import structlog
 from dramatiq.brokers.redis import RedisBroker
 
-from services.kernel.database import ThreadPool, make_thread_pool
-from services.kernel.encryption import MasterKeyError, SecretBox
-from services.kernel.logs import configure_logs
-from services.kernel.settings import SettingsError
+from services.core.database import ThreadPool, make_thread_pool
+from services.core.encryption import MasterKeyError, SecretBox
+from services.core.logs import configure_logs
+from services.core.settings import SettingsError
 from services.webhooks.delivery.claims import Claims
 from services.webhooks.delivery.leases import RENEW_EVERY, RENEW_WITHIN_MS, Leases
 from services.webhooks.delivery.records import Records

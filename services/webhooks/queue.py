@@ -14,7 +14,7 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware, Retries
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
 
 ACTOR = "send_due"  # its one argument is an endpoint's id
 CONNECT_WITHIN = 1.0  # seconds; Valkey is near

@@ -4,7 +4,7 @@ import base64
 import binascii
 import secrets
 
-from services.kernel.wording import counted
+from services.core.wording import counted
 
 PREFIX = "whsec_"
 NEW_KEY_BYTES = 32  # as long as the SHA-256 that the key is for

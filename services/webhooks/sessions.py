@@ -8,9 +8,9 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from services.kernel.availability import Availability
-from services.kernel.background import note_failure
-from services.kernel.database import KEEPALIVE
+from services.core.availability import Availability
+from services.core.background import note_failure
+from services.core.database import KEEPALIVE
 
 Session = Connection[TupleRow]
 

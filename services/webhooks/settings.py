@@ -5,9 +5,9 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from services.kernel.environments import Environment
-from services.kernel.logs import LogFormat
-from services.kernel.settings import (
+from services.core.environments import Environment
+from services.core.logs import LogFormat
+from services.core.settings import (
     BackendTokens,
     Port,
     PostgresUrl,

@@ -2,9 +2,9 @@
 
 from psycopg import sql
 
-from services.kernel.encryption import SecretBox
-from services.kernel.environments import Environment
-from services.kernel.stored_secrets import StoredSecrets
+from services.core.encryption import SecretBox
+from services.core.environments import Environment
+from services.core.stored_secrets import StoredSecrets
 
 IN_USE = """
 SELECT secret FROM {env}.endpoints WHERE state <> 'deleted'

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from services.kernel.settings import SettingsError
+from services.core.settings import SettingsError
 
 MAX_URL = 2048  # characters
 MAX_NAME = 253  # characters, of DNS

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import Lock
 from uuid import UUID
 
-from services.kernel.availability import Availability
+from services.core.availability import Availability
 from services.webhooks.queue import Lane, QueueAwayError, Wakeups
 
 PAUSE = 1.0  # seconds without a try after a failure

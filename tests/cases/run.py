@@ -14,8 +14,8 @@ import valkey
 
 from loadtests.plan import Target
 from loadtests.site import Site, own_stack
-from services.embedded.plan import COUNTERS_DATABASE
-from services.embedded.state import StateFolder
+from services.local.plan import COUNTERS_DATABASE
+from services.local.state import StateFolder
 from tests.cases.running import LIVE_HAS, run_cases
 
 CASES_AT_LEAST = 2000

@@ -20,14 +20,14 @@ from uuid import uuid4
 import httpx
 import psycopg
 
-from services.embedded.children import free_port, last_line, start, stop, wait_until
-from services.embedded.postgres import STOP_SIGNAL as END_POSTGRES
-from services.embedded.postgres import start_postgres
-from services.embedded.valkey import start_valkey
-from services.kernel import headers
-from services.kernel.encryption import make_master_key
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import migrate, set_role_password
+from services.core import headers
+from services.core.encryption import make_master_key
+from services.core.environments import Environment
+from services.local.children import free_port, last_line, start, stop, wait_until
+from services.local.postgres import STOP_SIGNAL as END_POSTGRES
+from services.local.postgres import start_postgres
+from services.local.valkey import start_valkey
+from services.schema.migrate import migrate, set_role_password
 
 ENVIRONMENT = Environment.SANDBOX
 WEBHOOKS_ROLE, STOCK_ROLE = f"{ENVIRONMENT}_webhooks", f"{ENVIRONMENT}_stock"

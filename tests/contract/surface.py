@@ -9,8 +9,8 @@ import httpx
 from litestar import Litestar
 from litestar.types import ASGIApp
 
-from services.kernel import headers
-from services.kernel.environments import Environment
+from services.core import headers
+from services.core.environments import Environment
 from services.webhooks.api.resources import Resources
 from tests.contract.document import METHODS
 

@@ -12,12 +12,13 @@ import yaml
 from msgspec.structs import fields
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from services.kernel import headers
-from services.kernel.environments import Environment
-from services.kernel.errors import STATUS_OF, ErrorCode
-from services.kernel.events import STOCK_EVENTS, EventType
-from services.kernel.redelivery import REPLAY_MOST
-from services.kernel.stock import StockStatus, stock_status
+from services.core import headers
+from services.core.environments import Environment
+from services.core.errors import STATUS_OF, ErrorCode
+from services.domain.events import STOCK_EVENTS, EventType
+from services.domain.redelivery import REPLAY_MOST
+from services.domain.stock import StockStatus, stock_status
+from services.domain.webhooks.states import DeliveryState, DisabledReason, Simulation
 from services.query.delta import GOOD_FOR
 from services.query.delta_route import PAGE_MOST as CHANGES_MOST
 from services.webhooks.api.requests import (
@@ -37,7 +38,6 @@ from services.webhooks.delivery.signatures import signature_headers
 from services.webhooks.scheduler.retention import KEEP_CHANGES, KEEP_EVENTS
 from services.webhooks.secrets import TEXT_CHARACTERS
 from services.webhooks.settings import ApiSettings, WorkerSettings
-from services.webhooks.states import DeliveryState, DisabledReason, Simulation
 from services.webhooks.targets import MAX_URL
 from tests.contract.document import DOCUMENT, Json, expand, load_document, schema_problems
 from tests.contract.stock_answers import status_of

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from services.embedded.gateway.plugins import error_envelope
-from services.kernel.errors import STATUS_OF
-from services.kernel.web import bodies, failures, gateway_only, request_scope
+from services.core.errors import STATUS_OF
+from services.core.http import bodies, failures, gateway_only, request_scope
+from services.local.gateway.plugins import error_envelope
 from services.query import delta_route
 from services.query.requests import BATCH_LIMIT
 from services.webhooks.api import refusals

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.kernel.errors import Envelope, PartnerError
-from services.kernel.stock import item_json
+from services.core.errors import Envelope, PartnerError
+from services.domain.stock import item_json
 from services.query import delta_route
 from services.query.delta import Removed
 from services.query.requests import ids_of_body, ids_of_query

@@ -12,7 +12,7 @@ from types import FunctionType
 from typing import Any
 from unittest.mock import MagicMock
 
-from services.kernel.errors import STATUS_OF
+from services.core.errors import STATUS_OF
 from services.webhooks.api import refusals
 from services.webhooks.api.deliveries import Deliveries
 from services.webhooks.api.delivery_store import DeliveryStore

@@ -12,7 +12,7 @@ import yaml
 from litestar import Litestar
 from litestar.types import ASGIApp
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
 from services.query import app as query_app
 from services.webhooks.api.app import Stores, make_webhooks_app
 from services.webhooks.targets import TargetPolicy

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from services.admin.settings import ServiceSettings
-from services.kernel.schema.settings import MigrateSettings
-from services.kernel.settings import SettingsError, load_settings
+from services.core.settings import SettingsError, load_settings
 from services.query.entry import PROGRAMS as QUERY
+from services.schema.settings import MigrateSettings
 from services.webhooks.settings import (
     ApiSettings,
     RelaySettings,

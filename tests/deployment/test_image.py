@@ -21,7 +21,7 @@ from typing import IO
 import httpx
 import pytest
 
-from services.embedded.children import free_port
+from services.local.children import free_port
 from tests.deployment import programs, shape
 from tests.deployment.shape import REPOSITORY
 from tests.deployment.wheels import PYTHON, everybodys_python
@@ -162,9 +162,9 @@ def test_the_image_holds_no_local_stack_no_tests_and_no_secrets(image: Image) ->
     assert "specs/api/partner-inventory-api.yaml" in found
     assert "gateway/kong.yml" in found
     assert "services/query/entry.py" in found
-    assert "services/kernel/schema/migrations/0002.environments.py" in found
+    assert "services/schema/migrations/0002.environments.py" in found
     assert not [
-        name for name in found if name.startswith("services/embedded") or "__pycache__" in name
+        name for name in found if name.startswith("services/local") or "__pycache__" in name
     ]
     for kept_out in ("secrets/master-keys.txt", "tests/conftest.py", ".git/config", ".env"):
         assert is_ignored(kept_out), kept_out

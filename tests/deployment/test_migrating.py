@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from services.cli import main
-from services.embedded.postgres import RunningPostgres
-from services.kernel.schema.migrate import ROLES, set_role_password
+from services.cli.main import main
+from services.local.postgres import RunningPostgres
+from services.schema.migrate import ROLES, set_role_password
 from tests.conftest import ROLE_PASSWORD
 
 PASSWORD = "a-new-password-of-this-run"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from services.kernel.encryption import SecretBox
-from services.kernel.schema.commands import role_passwords
-from services.kernel.schema.migrate import ROLES
-from services.kernel.schema.settings import MigrateSettings
-from services.kernel.settings import load_settings
-from services.kernel.web import serving
+from services.core.encryption import SecretBox
+from services.core.http import serving
+from services.core.settings import load_settings
+from services.schema.commands import role_passwords
+from services.schema.migrate import ROLES
+from services.schema.settings import MigrateSettings
 from services.webhooks import entry
 from tests.deployment import programs, shape
 from tests.deployment.shape import REPOSITORY, Document

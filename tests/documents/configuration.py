@@ -16,10 +16,10 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from services.admin.settings import UPSTREAMS_PATTERN, AdminSettings, ServiceSettings
-from services.kernel.schema.settings import MigrateSettings
-from services.kernel.settings import BACKEND_TOKENS_PATTERN
+from services.core.settings import BACKEND_TOKENS_PATTERN
 from services.query.cache_url import CACHE_URL_PATTERN
 from services.query.settings import PartnerSettings, QuerySettings
+from services.schema.settings import MigrateSettings
 from services.webhooks.settings import (
     ApiSettings,
     RelaySettings,

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from click.exceptions import UsageError
 
-from services.cli import main
+from services.cli.main import main
 from tests.documents.reading import (
     FILE,
     MODULE,

@@ -9,8 +9,8 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from services.kernel.schema.migrate import ROLES
 from services.query.settings import QuerySettings
+from services.schema.migrate import ROLES
 from tests.documents import configuration
 from tests.documents.configuration import PAGE, UndocumentedError, page, settings_of, values_of
 from tests.documents.reading import REPOSITORY
@@ -107,7 +107,7 @@ def read_somewhere() -> set[str]:
 def test_every_setting_is_used() -> None:
     read = read_somewhere()
     assert "planted_seconds" not in read
-    # Those of migrate are read by the names of the roles (services/kernel/schema/commands.py).
+    # Those of migrate are read by the names of the roles (services/schema/commands.py).
     roles = {f"{role}_database_url" for role in ROLES}
     structs = {
         struct for programs in configuration.SERVICES.values() for struct in programs.values()

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.embedded.stack import free_port_base
+from services.local.stack import free_port_base
 from tests.contract_check import partner_client
 
 REPOSITORY = Path(__file__).parents[2]

@@ -347,7 +347,7 @@ test "$1 $KONG_DATABASE $KONG_NGINX_DAEMON" = "start off off" || exit 9
 test -z "$KONG_DECLARATIVE_CONFIG" || exit 9
 export GATEWAY_PORT="${{KONG_PROXY_LISTEN##*:}}" GATEWAY_ADMIN_PORT="${{KONG_ADMIN_LISTEN##*:}}"
 export GATEWAY_PREFIX="$KONG_PREFIX"
-{python} -m services.embedded.gateway
+{python} -m services.local.gateway
 """
 
 

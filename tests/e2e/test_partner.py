@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.embedded.state import StateFolder, database_url
+from services.local.state import StateFolder, database_url
 from tests.e2e.conftest import QUERY, SANDBOX_HOST, LocalStack, wait_for
 from tests.product_ids import IDS, lightly_escaped
 

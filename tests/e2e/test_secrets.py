@@ -17,8 +17,8 @@ import psycopg
 import pytest
 import valkey
 
-from services.embedded.state import StateFolder, database_url
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.local.state import StateFolder, database_url
 from tests.e2e.conftest import SANDBOX_HOST, WEBHOOKS, LocalStack, descendants, register
 
 PARTNER_SECRET = "a-text-that-a-partner-chose-as-its-secret"

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 import httpx
 import pytest
 
-from services.embedded.demo_receiver import Receiver
+from services.local.demo_receiver import Receiver
 from tests.e2e.conftest import SANDBOX_HOST, WEBHOOKS, LocalStack, register, wait_for
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
-from services.embedded import stack
-from services.embedded.detach import fork_supervisor, wait_until_up
-from services.embedded.plan import GatewayKind, Plan, make_plan
-from services.embedded.program import Program
-from services.embedded.state import StateFolder
-from services.embedded.up import run_quietly
+from services.local import stack
+from services.local.detach import fork_supervisor, wait_until_up
+from services.local.plan import GatewayKind, Plan, make_plan
+from services.local.program import Program
+from services.local.state import StateFolder
+from services.local.up import run_quietly
 from tests.faults.builds import EVERY, Build
 
 REPOSITORY = Path(__file__).parents[2]

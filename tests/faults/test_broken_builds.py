@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.kernel.environments import Environment
-from services.kernel.schema.seed import products
+from services.core.environments import Environment
+from services.schema.seed import products
 from tests.faults.builds import BROKEN, EVERY_PRODUCT, GOOD
 from tests.faults.query import is_hit, with_wrong_statuses
 from tests.faults.running import Judged, judge

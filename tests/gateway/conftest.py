@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from services.admin.gateway.render import CounterStore
-from services.embedded.valkey import RunningValkey, running_valkey
+from services.local.valkey import RunningValkey, running_valkey
+from services.policy.render import CounterStore
 from tests.gateway.nodes import KIND, REMOTE, Document, Node, embedded_node, kong_node, remote_node
 from tests.gateway.policy import Places, conformance_policy, partner
 from tests.gateway.recording_service import RecordingService

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from services.embedded.children import free_port, start, stop
+from services.local.children import free_port, start, stop
 from tests.gateway.wire import Answer, Wire, request
 from tests.programs import find
 
@@ -106,7 +106,7 @@ def embedded_node(
         "BACKEND_TOKEN": BACKEND_TOKEN,
         **(environment or {}),
     }
-    program = [sys.executable, "-m", "services.embedded.gateway"]
+    program = [sys.executable, "-m", "services.local.gateway"]
     process = start(program, log=folder / "gateway.log", folder=folder, environment=settings)
     node = Node("127.0.0.1", port, f"http://127.0.0.1:{admin_port}", process)
     try:

@@ -5,8 +5,8 @@ import json
 import uuid
 from dataclasses import dataclass
 
-from services.admin.gateway.render import Addresses, Consumer, CounterStore, Key, render
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.policy.render import Addresses, Consumer, CounterStore, Key, render
 from tests.gateway.nodes import ROOT, Document
 
 INVENTORY = "/partner/v1/inventory"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import valkey
 
-from services.embedded.valkey import RunningValkey
+from services.local.valkey import RunningValkey
 from tests.gateway.envelope import assert_own_error
 from tests.gateway.nodes import Document, Node, embedded_node
 from tests.gateway.policy import (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.admin.gateway.render import Addresses, render
-from services.embedded.valkey import RunningValkey
+from services.local.valkey import RunningValkey
+from services.policy.render import Addresses, render
 from tests import query_process
 from tests.conftest import Database
 from tests.gateway.nodes import BACKEND_TOKEN, Document, Node

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.kernel.errors import SUSPENDED_MESSAGE
+from services.core.errors import SUSPENDED_MESSAGE
 from tests.gateway.envelope import assert_own_error
 from tests.gateway.nodes import Document, Node
 from tests.gateway.policy import (

@@ -12,7 +12,7 @@ from subprocess import Popen
 import pytest
 import yaml
 
-from services.embedded.children import free_port, start, stop
+from services.local.children import free_port, start, stop
 from tests.gateway.conftest import LISTEN_HOST, UPSTREAM_HOST
 from tests.gateway.envelope import assert_own_error
 from tests.gateway.nodes import ROOT, Document, Node

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.availability import Availability
-from services.kernel.database import DatabaseCheck
-from services.kernel.environments import Environment
+from services.core.availability import Availability
+from services.core.database import DatabaseCheck
+from services.core.environments import Environment
+from services.local.valkey import RunningValkey
 from tests import query_process, webhooks_process
 from tests.conftest import Database
 from tests.query_process import QueryProcess, running_query

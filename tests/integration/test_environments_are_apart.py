@@ -8,10 +8,10 @@ import pytest
 from psycopg import errors, sql
 from valkey import Valkey
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import ROLES
-from services.kernel.schema.seed import products
+from services.core.environments import Environment
+from services.local.valkey import RunningValkey
+from services.schema.migrate import ROLES
+from services.schema.seed import products
 from tests.conftest import Database
 from tests.query_process import running_query, settings_for
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import yaml
 
-from services.embedded.valkey import RunningValkey
+from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.contract.document import DOCUMENT
 from tests.every_service import CSV, JSON, EveryService, every_service

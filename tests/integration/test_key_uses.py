@@ -15,14 +15,14 @@ from psycopg import sql
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from services.embedded.valkey import RunningValkey
-from services.kernel import headers
-from services.kernel.availability import Availability
-from services.kernel.database import make_pool
-from services.kernel.database_calls import Calls
-from services.kernel.environments import Environment
-from services.kernel.key_uses import KeyUseStore
-from services.kernel.settings import load_settings
+from services.core import headers
+from services.core.availability import Availability
+from services.core.database import make_pool
+from services.core.database_calls import Calls
+from services.core.environments import Environment
+from services.core.settings import load_settings
+from services.domain.key_uses import KeyUseStore
+from services.local.valkey import RunningValkey
 from services.query import entry
 from services.query.settings import PartnerSettings
 from services.webhooks.api.build import build_api

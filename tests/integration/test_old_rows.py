@@ -22,12 +22,12 @@ from services.admin.changes import Admin
 from services.admin.gateway.reconciler import Reconciler
 from services.admin.metrics import AdminMetrics
 from services.admin.settings import AdminSettings
-from services.embedded.children import free_port
-from services.kernel.availability import Availability
-from services.kernel.database_calls import Work
-from services.kernel.encryption import SecretBox, make_master_key
-from services.kernel.environments import Environment
-from services.kernel.key_uses import KeyUseStore
+from services.core.availability import Availability
+from services.core.database_calls import Work
+from services.core.encryption import SecretBox, make_master_key
+from services.core.environments import Environment
+from services.domain.key_uses import KeyUseStore
+from services.local.children import free_port
 from services.query.changes import ChangeFeed
 from services.query.delta import Delta
 from services.query.memory import Bounds, Memory

@@ -7,7 +7,7 @@ import httpx
 import psycopg
 import pytest
 
-from services.embedded.valkey import RunningValkey
+from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.every_service import EveryService, every_service
 from tests.product_ids import IDS, NO_IDS, lightly_escaped

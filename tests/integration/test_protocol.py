@@ -12,9 +12,9 @@ import pytest
 from litestar import Litestar, Request, asgi, delete
 from litestar.types import Receive, Scope, Send
 
-from services.kernel.web.assembly import make_app
-from services.kernel.web.bodies import read_json_body
-from services.kernel.web.request_scope import send_json
+from services.core.http.assembly import make_app
+from services.core.http.bodies import read_json_body
+from services.core.http.request_scope import send_json
 from tests.gateway.wire import BrokenAnswerError, Wire, chunked, request
 from tests.served_app import served
 

@@ -6,17 +6,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services.embedded.children import stop
-from services.embedded.postgres import (
-    STOP_SIGNAL,
-    RunningPostgres,
-    running_postgres,
-    start_postgres,
-)
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import ROLES, migrate
-from services.kernel.schema.seed import PRODUCTS, products, seed
-from services.kernel.stock import StockStatus, stock_status
+from services.core.environments import Environment
+from services.domain.stock import StockStatus, stock_status
+from services.local.children import stop
+from services.local.postgres import STOP_SIGNAL, RunningPostgres, running_postgres, start_postgres
+from services.schema.migrate import ROLES, migrate
+from services.schema.seed import PRODUCTS, products, seed
 from tests.conftest import Database
 
 

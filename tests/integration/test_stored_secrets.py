@@ -6,10 +6,10 @@ from contextlib import closing
 
 from structlog.testing import capture_logs
 
-from services.admin.reseal import queries_in_use
-from services.kernel.encryption import SecretBox, make_master_key
-from services.kernel.environments import Environment
-from services.kernel.stored_secrets import StoredSecrets
+from services.admin.master_key import queries_in_use
+from services.core.encryption import SecretBox, make_master_key
+from services.core.environments import Environment
+from services.core.stored_secrets import StoredSecrets
 from services.webhooks.stored_secrets import endpoint_secrets
 from tests.conftest import Database
 from tests.waiting import wait_for

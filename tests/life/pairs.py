@@ -16,9 +16,9 @@ from typing import Self
 
 import httpx
 
-from services.admin.gateway.render import Addresses, CounterStore, render
-from services.embedded.children import free_port, start, stop
-from services.embedded.valkey import RunningValkey
+from services.local.children import free_port, start, stop
+from services.local.valkey import RunningValkey
+from services.policy.render import Addresses, CounterStore, render
 from tests.gateway.nodes import Node, embedded_node
 from tests.gateway.policy import KONG_YML, LIVE_KEY, partner
 from tests.gateway.wire import BrokenAnswerError, Wire, request

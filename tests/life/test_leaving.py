@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from services.embedded.valkey import RunningValkey
-from services.kernel import headers
-from services.kernel.web.health import ACCEPTING_PATH
-from services.kernel.web.serving import LAME_DUCK
+from services.core import headers
+from services.core.http.health import ACCEPTING_PATH
+from services.core.http.serving import LAME_DUCK
+from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.query_process import (
     BACKEND_TOKEN,

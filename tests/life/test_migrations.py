@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from yoyo import get_backend, read_migrations  # pyright: ignore[reportUnknownVariableType]
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import MIGRATIONS, migrate
+from services.core.environments import Environment
+from services.local.valkey import RunningValkey
+from services.schema.migrate import MIGRATIONS, migrate
 from tests.conftest import Database
 from tests.life.migration_rules import faults_of
 from tests.query_process import running_query, settings_for

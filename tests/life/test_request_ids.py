@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.kernel import headers
+from services.core import headers
 from tests.chaos.partners import Partners
 from tests.chaos.parts import Chain, running_chain
 from tests.waiting import wait_for

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.local.valkey import RunningValkey
 from tests import query_process, webhooks_process
 from tests.conftest import Database
 from tests.gateway.policy import INVENTORY, WEBHOOKS

@@ -10,11 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from services.embedded.postgres import RunningPostgres, binary, running_postgres
-from services.embedded.valkey import RunningValkey
-from services.kernel.encryption import SecretBox
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import ROLES, migrate
+from services.core.encryption import SecretBox
+from services.core.environments import Environment
+from services.local.postgres import RunningPostgres, binary, running_postgres
+from services.local.valkey import RunningValkey
+from services.schema.migrate import ROLES, migrate
 from tests.conftest import Database
 from tests.query_process import running_query, settings_for
 from tests.waiting import wait_for

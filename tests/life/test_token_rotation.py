@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.embedded.valkey import RunningValkey
-from services.kernel import headers
-from services.kernel.environments import Environment
+from services.core import headers
+from services.core.environments import Environment
+from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.gateway.policy import INVENTORY
 from tests.gateway.wire import Wire

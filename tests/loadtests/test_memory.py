@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.memory import looked_at
-from services.embedded.state import (
+from services.local.state import (
     ChildRecord,
     Phase,
     ProcessIdentity,

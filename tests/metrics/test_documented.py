@@ -13,9 +13,9 @@ from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import generate_latest
 
-from services.kernel import headers
-from services.kernel.environments import Environment
-from services.kernel.web.metrics import RequestMetrics
+from services.core import headers
+from services.core.environments import Environment
+from services.core.http.metrics import RequestMetrics
 from services.query import app as query_app
 from tests.contract.surface import BACKEND_TOKEN, CREDENTIAL_ID
 from tests.contract.test_routes import apps, nothing_runs
@@ -50,7 +50,7 @@ def served() -> dict[str, ASGIApp]:
     internal = query_app.make_internal_app(MagicMock(), **known)
     with warnings.catch_warnings():  # Litestar's, of a spelling that it will take for long
         warnings.simplefilter("ignore", DeprecationWarning)
-        make_admin_app = import_module("services.admin.http.app").make_admin_app
+        make_admin_app = import_module("services.admin.app").make_admin_app
         admin = make_admin_app(MagicMock(), availability=MagicMock(), **known)
     return {"partner": partner, "internal": internal, "api": api, "admin": admin}
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from services.embedded.valkey import RunningValkey
+from services.local.valkey import RunningValkey
 from tests import admin_process, query_process, webhooks_process
 from tests.conftest import Database
 from tests.integration.admin.gateway.stub_nodes import StubNode

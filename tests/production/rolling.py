@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
 from tests.production.hosting import REPOSITORY
 from tests.production.site import Site, running_site
 

@@ -8,11 +8,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.embedded.provision import TENANTS
-from services.embedded.state import KeyRing
-from services.embedded.webhook_programs import SANDBOX_RETRY_DELAYS
-from services.kernel.environments import Environment
-from services.kernel.schema.seed import products, seed
+from services.core.environments import Environment
+from services.local.provision import TENANTS
+from services.local.state import KeyRing
+from services.local.webhook_programs import SANDBOX_RETRY_DELAYS
+from services.schema.seed import products, seed
 from tests.production import composition
 from tests.production.hosting import (
     PLAIN_PORT,

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from services.embedded.demo_steps import STEPS, TIMEOUT, Scene
-from services.embedded.demo_webhooks import WebhookStory
-from services.embedded.program import SANDBOX_HOST
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.local.demo_steps import STEPS, TIMEOUT, Scene
+from services.local.demo_webhooks import WebhookStory
+from services.local.program import SANDBOX_HOST
 from tests.production import watching
 from tests.production.composition import REPOSITORY
 from tests.production.rolling import roll

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import yaml
 
-from services.embedded.children import free_port, start, stop
+from services.local.children import free_port, start, stop
 from tests.production.composition import REPOSITORY
 from tests.production.hosting import ADMIN_PORT, STATUS_PORT, Network
 from tests.programs import path_of

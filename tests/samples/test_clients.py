@@ -10,7 +10,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from services.embedded.state import StateFolder, database_url
+from services.local.state import StateFolder, database_url
 from tests.e2e.conftest import LocalStack
 from tests.samples.languages import Language, in_each
 from tests.samples.sandbox_address import SandboxAddress, Scripted

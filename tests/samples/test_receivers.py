@@ -14,7 +14,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from services.embedded.demo_receiver import Receiver as RecordingReceiver
+from services.local.demo_receiver import Receiver as RecordingReceiver
 from tests.samples.languages import SAMPLES, WITHIN, Language, environment, in_each, receiving
 from tests.samples.sandbox_address import SandboxAddress
 

@@ -7,8 +7,8 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
-from services.admin.gateway.render import Consumer, Key
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.policy.render import Consumer, Key
 
 
 class Opener(Protocol):

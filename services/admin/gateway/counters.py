@@ -6,7 +6,7 @@ from typing import Any
 import valkey
 from valkey.exceptions import ValkeyError
 
-from services.admin.gateway.render import Addresses, CounterStore, parse_policy, tiers_of
+from services.policy.render import Addresses, CounterStore, parse_policy, tiers_of
 
 WITHIN = 1.0  # seconds; a node waits 0.1 (gateway/kong.yml)
 

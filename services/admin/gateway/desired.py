@@ -13,10 +13,12 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from services.admin.gateway.check.checking import FaultyPolicyError, fault_lines, require_sound
 from services.admin.gateway.consumers import read_consumers
 from services.admin.gateway.publish import Candidate, Desired
-from services.admin.gateway.render import (
+from services.admin.gateway.store import Version, read_accepted, read_version
+from services.core.encryption import MasterKeyError, SecretBox
+from services.policy.check.checking import FaultyPolicyError, fault_lines, require_sound
+from services.policy.render import (
     Addresses,
     Consumer,
     Document,
@@ -25,8 +27,6 @@ from services.admin.gateway.render import (
     render,
     tiers_of,
 )
-from services.admin.gateway.store import Version, read_accepted, read_version
-from services.kernel.encryption import MasterKeyError, SecretBox
 
 
 class _Basis(NamedTuple):

@@ -7,18 +7,18 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from services.admin.api_keys import shown_part
-from services.admin.gateway import flat
 from services.admin.gateway.desired import DesiredReader
-from services.admin.gateway.flat import Fields, Name
 from services.admin.gateway.nodes import AwayError, NodeClient
 from services.admin.gateway.publish import Candidate, Desired
-from services.admin.gateway.render import PolicyError
 from services.admin.gateway.status import ask_all
 from services.admin.settings import AdminSettings
-from services.kernel.encryption import SecretBox
-from services.kernel.environments import Environment
-from services.kernel.wording import counted
+from services.core.encryption import SecretBox
+from services.core.environments import Environment
+from services.core.wording import counted
+from services.domain.key_form import shown_part
+from services.policy import flat
+from services.policy.flat import Fields, Name
+from services.policy.render import PolicyError
 
 DEFAULT = "(Kong's default)"
 NAMED = 5  # partners named in one line

@@ -24,11 +24,11 @@ from services.admin.gateway.publish import (
     text_hash,
 )
 from services.admin.gateway.reconciler import LOOK_EVERY, accepted_policy
-from services.admin.gateway.render import PolicyError
 from services.admin.gateway.store import NodeRow, Publisher
 from services.admin.settings import AdminSettings
-from services.kernel.database import Connect
-from services.kernel.encryption import SecretBox
+from services.core.database import Connect
+from services.core.encryption import SecretBox
+from services.policy.render import PolicyError
 
 # Seconds to wait for the admin service: it renders 10,000 partners in 2 and posts them in 5, and
 # may be at it when the change comes.

@@ -21,10 +21,10 @@ from services.admin.gateway.publish import Desired, NodeReport
 from services.admin.gateway.tidings import Tidings
 from services.admin.gateway.watch import Watch
 from services.admin.settings import AdminSettings
-from services.kernel.availability import Availability
-from services.kernel.background import note_failure
-from services.kernel.database import KEEPALIVE
-from services.kernel.encryption import SecretBox
+from services.core.availability import Availability
+from services.core.background import note_failure
+from services.core.database import KEEPALIVE
+from services.core.encryption import SecretBox
 
 LOOK_EVERY = 1.0  # seconds between two looks at the database and the file, unless woken
 STAND_BY = 0.5  # seconds between two tries to become the publisher

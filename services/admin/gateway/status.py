@@ -14,7 +14,7 @@ from services.admin.gateway.nodes import AwayError, NodeClient
 from services.admin.gateway.publish import Desired, NodeState
 from services.admin.gateway.store import NodeRow, Publisher
 from services.admin.settings import AdminSettings
-from services.kernel.encryption import SecretBox
+from services.core.encryption import SecretBox
 
 # Seconds without a word after which no admin service is taken to run; one that renders 10,000
 # partners twice is silent for 4.

@@ -9,7 +9,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.gateway.publish import Desired, NodeReport, NodeState
-from services.kernel.schema.locks import PUBLISHING
+from services.schema.locks import PUBLISHING
 
 
 class Version(msgspec.Struct, frozen=True):

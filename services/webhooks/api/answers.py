@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.kernel.timestamps import rfc3339
+from services.core.timestamps import rfc3339
 from services.webhooks.api.requests import cursor_after
 from services.webhooks.delivery.outcome import AttemptOutcome
 

@@ -7,10 +7,10 @@ from litestar import asgi
 from litestar.types import ASGIApp, Receive, Scope, Send
 from prometheus_client.registry import Collector
 
-from services.kernel.environments import Environment
-from services.kernel.web.assembly import Lifespan, make_app
-from services.kernel.web.gateway_only import GatewayOnly
-from services.kernel.web.health import Dependency
+from services.core.environments import Environment
+from services.core.http.assembly import Lifespan, make_app
+from services.core.http.gateway_only import GatewayOnly
+from services.core.http.health import Dependency
 from services.webhooks.api.deliveries import Deliveries, Wake
 from services.webhooks.api.delivery_store import DeliveryStore
 from services.webhooks.api.resources import Methods, Resources

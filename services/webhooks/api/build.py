@@ -11,16 +11,16 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 from psycopg.sql import SQL, Identifier
 
-from services.kernel.availability import Availability
-from services.kernel.background import going_on
-from services.kernel.database import DatabaseCheck, Pool, make_pool
-from services.kernel.database_calls import Calls
-from services.kernel.encryption import SecretBox
-from services.kernel.environments import Environment
-from services.kernel.key_uses import EVERY, KeyUses, KeyUseStore
-from services.kernel.stored_secrets import StoredSecrets
-from services.kernel.web.assembly import Lifespan
-from services.kernel.web.health import Dependency
+from services.core.availability import Availability
+from services.core.background import going_on
+from services.core.database import DatabaseCheck, Pool, make_pool
+from services.core.database_calls import Calls
+from services.core.encryption import SecretBox
+from services.core.environments import Environment
+from services.core.http.assembly import Lifespan
+from services.core.http.health import Dependency
+from services.core.stored_secrets import StoredSecrets
+from services.domain.key_uses import EVERY, KeyUses, KeyUseStore
 from services.webhooks.api.app import Stores, make_webhooks_app
 from services.webhooks.api.delivery_store import DeliveryStore
 from services.webhooks.api.sandbox import SandboxStore

@@ -2,10 +2,11 @@
 
 from uuid import UUID
 
-from services.kernel.database_calls import Calls
-from services.kernel.environments import Environment
-from services.kernel.errors import PartnerError
-from services.kernel.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
+from services.core.database_calls import Calls
+from services.core.environments import Environment
+from services.core.errors import PartnerError
+from services.domain.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
+from services.domain.webhooks.states import EndpointState
 from services.webhooks.api.answers import DeliveryRow, encode
 from services.webhooks.api.refusals import DISABLED, IN_PROGRESS, NO_DELIVERY
 from services.webhooks.api.requests import Page, Replay
@@ -19,7 +20,6 @@ from services.webhooks.api.statements import (
     one_row,
     own,
 )
-from services.webhooks.states import EndpointState
 
 REPLAY_TIME_LIMIT = 6.0  # seconds; the gateway waits 10
 REPLAY_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 5000"

@@ -3,10 +3,10 @@
 import os
 import sys
 
-from services.kernel.encryption import MasterKeyError
-from services.kernel.logs import configure_logs
-from services.kernel.settings import SettingsError
-from services.kernel.web.serving import PortTakenError, listen, serve
+from services.core.encryption import MasterKeyError
+from services.core.http.serving import PortTakenError, listen, serve
+from services.core.logs import configure_logs
+from services.core.settings import SettingsError
 from services.webhooks.api.build import build_api
 from services.webhooks.settings import ApiSettings, load
 

@@ -1,6 +1,6 @@
 """Refusals: what a request gets that the rows do not allow; the contract shows each text."""
 
-from services.kernel.errors import SUSPENDED_MESSAGE, ErrorCode
+from services.core.errors import SUSPENDED_MESSAGE, ErrorCode
 
 Refusal = tuple[ErrorCode, str]
 

@@ -10,16 +10,16 @@ from uuid import UUID
 
 import msgspec
 
-from services.kernel.events import STOCK_EVENTS, EventType
-from services.kernel.web.inputs import (
+from services.core.http.inputs import (
     json_object,
     listed,
     refuse,
     refuse_unknown_fields,
     single_parameters,
 )
+from services.domain.events import STOCK_EVENTS, EventType
+from services.domain.webhooks.states import DeliveryState, EndpointState, Simulation
 from services.webhooks.secrets import SecretFormError, whsec_form
-from services.webhooks.states import DeliveryState, EndpointState, Simulation
 from services.webhooks.targets import TargetPolicy, TargetRefusedError, check_url
 
 OVERLAP_HOURS_MOST = 168  # a week

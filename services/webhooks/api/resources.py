@@ -11,13 +11,13 @@ from uuid import UUID
 import msgspec
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from services.kernel import headers
-from services.kernel.environments import Environment
-from services.kernel.errors import PartnerError
-from services.kernel.web.bodies import ClientGoneError, has_body, read_json_body
-from services.kernel.web.failures import REFUSALS
-from services.kernel.web.paths import path_segments
-from services.kernel.web.request_scope import request_headers, send_json
+from services.core import headers
+from services.core.environments import Environment
+from services.core.errors import PartnerError
+from services.core.http.bodies import ClientGoneError, has_body, read_json_body
+from services.core.http.failures import REFUSALS
+from services.core.http.paths import path_segments
+from services.core.http.request_scope import request_headers, send_json
 from services.webhooks.api.refusals import NO_DELIVERY, NO_WEBHOOK, Refusal
 
 PartnerFinder = Callable[[str], Awaitable[UUID]]

@@ -10,12 +10,12 @@ import msgspec
 import structlog
 from psycopg import errors
 
-from services.kernel.database_calls import Calls, DatabaseAwayError
-from services.kernel.environments import Environment
-from services.kernel.errors import PartnerError
-from services.kernel.stock import item_json
-from services.kernel.web.inputs import check_product_id, refuse
-from services.kernel.web.request_scope import current_request_id
+from services.core.database_calls import Calls, DatabaseAwayError
+from services.core.environments import Environment
+from services.core.errors import PartnerError
+from services.core.http.inputs import check_product_id, refuse
+from services.core.http.request_scope import current_request_id
+from services.domain.stock import item_json
 from services.webhooks.api.answers import encode
 from services.webhooks.api.refusals import NO_WEBHOOK
 from services.webhooks.api.requests import Simulated, quantity_of, simulation_of

@@ -7,10 +7,10 @@ from uuid import UUID
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow, class_row
 
-from services.kernel.environments import Environment
-from services.kernel.errors import PartnerError
+from services.core.environments import Environment
+from services.core.errors import PartnerError
+from services.domain.webhooks.states import EndpointState
 from services.webhooks.api.refusals import DISABLED, NO_WEBHOOK
-from services.webhooks.states import EndpointState
 
 Connection = AsyncConnection[TupleRow]
 Values = Mapping[str, object]

@@ -8,13 +8,15 @@ import msgspec
 import structlog
 from psycopg import errors
 
-from services.kernel.database_calls import Calls, Work
-from services.kernel.encryption import MasterKeyError, SecretBox
-from services.kernel.environments import Environment
-from services.kernel.errors import ErrorCode, PartnerError
-from services.kernel.schema.locks import RELAYING
-from services.kernel.web.failures import NOT_AVAILABLE
-from services.kernel.web.inputs import refuse
+from services.core.database_calls import Calls, Work
+from services.core.encryption import MasterKeyError, SecretBox
+from services.core.environments import Environment
+from services.core.errors import ErrorCode, PartnerError
+from services.core.http.failures import NOT_AVAILABLE
+from services.core.http.inputs import refuse
+from services.domain.webhooks.locks import HOLD_ALONE
+from services.domain.webhooks.states import DisabledReason, EndpointState
+from services.schema.locks import RELAYING
 from services.webhooks.api.answers import WebhookRow
 from services.webhooks.api.refusals import (
     DISABLED_BY_US,
@@ -36,9 +38,7 @@ from services.webhooks.api.statements import (
     one_row,
     own,
 )
-from services.webhooks.locks import HOLD_ALONE
 from services.webhooks.secrets import new_secret
-from services.webhooks.states import DisabledReason, EndpointState
 
 T = TypeVar("T")
 RETRY_AFTER = "60"  # seconds; a master key that is missing is set by a person

@@ -12,9 +12,9 @@ import msgspec
 from psycopg import Connection, sql
 from psycopg.rows import class_row
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.domain.webhooks.states import Simulation
 from services.webhooks.queue import Lane
-from services.webhooks.states import Simulation
 
 # Renewed each 0.5 s while the call lasts; then its holder is taken for dead. A new change still
 # arrives within W6's 5 s: the scheduler sees a lapsed lease within 0.5 s and wakes the endpoint.

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from psycopg import Connection, sql
 
-from services.kernel.environments import Environment
-from services.webhooks.states import DisabledReason, MailKind
+from services.core.environments import Environment
+from services.domain.webhooks.states import DisabledReason, MailKind
 
 SLOW_FOR = timedelta(minutes=5)  # in the slow lane after a call that took too long
 

@@ -10,9 +10,9 @@ import structlog
 from psycopg import sql
 from psycopg_pool import PoolTimeout
 
-from services.kernel.background import note_failure
-from services.kernel.database import ThreadPool
-from services.kernel.environments import Environment
+from services.core.background import note_failure
+from services.core.database import ThreadPool
+from services.core.environments import Environment
 from services.webhooks.delivery.claims import LEASE, Claim
 
 RENEW_EVERY = LEASE / 5  # three renewals may fail

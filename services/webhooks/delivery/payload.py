@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.kernel.timestamps import rfc3339
+from services.core.timestamps import rfc3339
 
 
 class Payload(msgspec.Struct):

@@ -5,12 +5,12 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.domain.webhooks.states import DeliveryState, DisabledReason
 from services.webhooks.delivery import incidents
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import Decision, Verdict
 from services.webhooks.delivery.schedule import MAX_ATTEMPTS, RetrySchedule
-from services.webhooks.states import DeliveryState, DisabledReason
 
 SLOW_CALL = 2.0  # seconds; an endpoint that takes longer moves to the slow lane
 

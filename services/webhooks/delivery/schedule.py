@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import msgspec
 
-from services.kernel.settings import SettingsError
+from services.core.settings import SettingsError
 
 MAX_ATTEMPTS = 5  # of a series, in all
 LONGEST_DELAY = 24 * 3600.0  # seconds; above it a mistyped unit is likelier than a wish

@@ -11,7 +11,8 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from services.kernel.database import ThreadPool
+from services.core.database import ThreadPool
+from services.domain.webhooks.states import DeliveryState
 from services.webhooks.delivery.claims import (
     LONGEST_PAUSE_IN_DOUBT,
     LONGEST_PAUSE_UNSENT,
@@ -20,7 +21,6 @@ from services.webhooks.delivery.claims import (
 )
 from services.webhooks.delivery.outcome import Decision, Fault, NotSent
 from services.webhooks.delivery.records import Records
-from services.webhooks.states import DeliveryState
 
 
 class Store:

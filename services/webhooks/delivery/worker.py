@@ -18,8 +18,9 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
-from services.kernel.availability import Availability
-from services.kernel.encryption import SecretBox
+from services.core.availability import Availability
+from services.core.encryption import SecretBox
+from services.domain.webhooks.states import DeliveryState, Simulation
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.outcome import (
@@ -39,7 +40,6 @@ from services.webhooks.delivery.sender import NotSentError, Sender
 from services.webhooks.delivery.signatures import signature_headers
 from services.webhooks.delivery.store import Store
 from services.webhooks.faults import FaultStep, OnFault, ignore_fault
-from services.webhooks.states import DeliveryState, Simulation
 
 TURN = 50  # deliveries of one endpoint before others have their turn
 RECORD_WITHIN = 30.0  # seconds that an outcome is kept for a database that is away

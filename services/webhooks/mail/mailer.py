@@ -8,9 +8,9 @@ from threading import Event
 
 import structlog
 
-from services.kernel.environments import Environment
-from services.kernel.mail_address import MailAddressError
-from services.kernel.settings import SettingsError
+from services.core.environments import Environment
+from services.core.mail_address import MailAddressError
+from services.core.settings import SettingsError
 from services.webhooks.faults import FaultStep, OnFault, ignore_fault
 from services.webhooks.mail.message import header_address, make_message
 from services.webhooks.mail.smtp import WHOLE_SEND, NotTakenError, SmtpServer, send

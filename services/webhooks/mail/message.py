@@ -4,8 +4,8 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 
-from services.kernel.environments import Environment
-from services.kernel.mail_address import mail_address
+from services.core.environments import Environment
+from services.core.mail_address import mail_address
 from services.webhooks.mail.store import Mail
 from services.webhooks.mail.texts import body, subject
 

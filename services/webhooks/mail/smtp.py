@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from services.kernel.settings import SettingsError
+from services.core.settings import SettingsError
 
 WHOLE_SEND = 30.0  # seconds, from the name's lookup to the last answer
 ONE_STEP = 10.0  # seconds without a byte

@@ -7,9 +7,9 @@ import msgspec
 from psycopg import sql
 from psycopg.rows import class_row
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.domain.webhooks.states import MailKind
 from services.webhooks.sessions import Session
-from services.webhooks.states import MailKind
 
 LEASE = timedelta(seconds=60)  # twice the longest send; then its mailer is taken for dead
 

@@ -5,10 +5,10 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from services.domain.webhooks.states import DeliveryState
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import AttemptOutcome
 from services.webhooks.faults import FaultStep
-from services.webhooks.states import DeliveryState
 
 # Seconds. Partners are promised 5 (W6); a delivery without a queue before it takes 0.1, and the
 # last retry begins after 13 minutes.

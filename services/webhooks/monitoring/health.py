@@ -1,6 +1,6 @@
 """Health: do this process's loops run, and does what they need answer? For the listener.
 
-Answers as the HTTP services do (kernel/web/health.py), without Litestar, which would take 30 MB.
+Answers as the HTTP services do (core/http/health.py), without Litestar, which would take 30 MB.
 """
 
 from collections.abc import Callable

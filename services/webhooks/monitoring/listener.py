@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import NamedTuple
 
-from services.kernel.metrics import CONTENT_TYPE, METRICS_PATH
+from services.core.metrics import CONTENT_TYPE, METRICS_PATH
 
 IDLE = 10.0  # seconds; a connection that says nothing for longer is closed
 JSON = "application/json"

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from prometheus_client.registry import Collector
 
-from services.kernel.environments import Environment
-from services.kernel.metrics import exposition, make_registry
-from services.kernel.stored_secrets import StoredSecrets
+from services.core.environments import Environment
+from services.core.metrics import exposition, make_registry
+from services.core.stored_secrets import StoredSecrets
+from services.domain.webhooks.states import DeliveryState
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import Decision
 from services.webhooks.monitoring.backlogs import (
@@ -30,7 +31,6 @@ from services.webhooks.monitoring.messages import MessageCounts
 from services.webhooks.monitoring.store import MonitoringStore
 from services.webhooks.queue import Wakeups
 from services.webhooks.sessions import Session
-from services.webhooks.states import DeliveryState
 
 OnAttempt = Callable[[Claim, Decision, DeliveryState | None], None]
 AfterRound = Callable[[Session], None]

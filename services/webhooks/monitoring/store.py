@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
 from services.webhooks.sessions import Session
 
 MOST = 10_000  # rows; by then it is a backlog, whatever its length

@@ -11,9 +11,9 @@ from threading import Event
 import psycopg
 import structlog
 
-from services.kernel.environments import Environment
-from services.kernel.events import events_of_change
-from services.kernel.stock import item_json
+from services.core.environments import Environment
+from services.domain.events import events_of_change
+from services.domain.stock import item_json
 from services.webhooks.faults import FaultStep, OnFault, ignore_fault
 from services.webhooks.queue import Lane, Wakeups
 from services.webhooks.relay.store import Change, NewEvent, RelayStore, Scheduled

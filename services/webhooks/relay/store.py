@@ -7,9 +7,9 @@ from uuid import UUID
 
 from psycopg import sql
 
-from services.kernel.environments import Environment
-from services.kernel.schema.locks import RELAYING
-from services.webhooks.locks import HOLD_TOGETHER
+from services.core.environments import Environment
+from services.domain.webhooks.locks import HOLD_TOGETHER
+from services.schema.locks import RELAYING
 from services.webhooks.sessions import Session
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from psycopg import sql
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
 from services.webhooks.sessions import Session
 
 KEEP_EVENTS = timedelta(days=7)  # as long as a replay may go back; the delta's cursor as well (Q13)

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
 from services.webhooks.delivery.claims import LEASE
 from services.webhooks.faults import FaultStep, OnFault, ignore_fault
 from services.webhooks.queue import Lane, Wakeups

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg import sql
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
 from services.webhooks.delivery.claims import LONGEST_PAUSE_IN_DOUBT, release
 from services.webhooks.sessions import Session
 

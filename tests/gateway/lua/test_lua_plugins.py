@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from lupa import luajit21
 
-from services.admin.gateway.render import SUSPENDED_TAG
-from services.embedded.gateway.fields import REQUIRED
-from services.embedded.gateway.plugins import REGISTRY, error_envelope
-from services.embedded.gateway.plugins.backend_token import BackendToken
-from services.embedded.gateway.plugins.correlation_id import CorrelationId
-from services.embedded.gateway.plugins.error_envelope import ErrorEnvelope
-from services.kernel.errors import STATUS_OF, ErrorCode
-from services.kernel.headers import API_KEY, REQUEST_ID
+from services.core.errors import STATUS_OF, ErrorCode
+from services.core.headers import API_KEY, REQUEST_ID
+from services.local.gateway.fields import REQUIRED
+from services.local.gateway.plugins import REGISTRY, error_envelope
+from services.local.gateway.plugins.backend_token import BackendToken
+from services.local.gateway.plugins.correlation_id import CorrelationId
+from services.local.gateway.plugins.error_envelope import ErrorEnvelope
+from services.policy.render import SUSPENDED_TAG
 
 REPOSITORY = Path(__file__).parents[3]
 PLUGINS = REPOSITORY / "gateway" / "plugins"

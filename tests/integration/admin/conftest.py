@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services.embedded.postgres import RunningPostgres
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.local.postgres import RunningPostgres
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import TEMPLATE, Database
 from tests.webhook_rows import WebhookRows, connect_owner

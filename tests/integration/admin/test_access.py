@@ -14,13 +14,13 @@ import psycopg
 import pytest
 from yoyo import get_backend, read_migrations  # pyright: ignore[reportUnknownVariableType]
 
-from services.admin.audit import Actor, record
+from services.admin.audit.rows import Actor, record
 from services.admin.changes import Change
 from services.admin.refusals import ConflictError
-from services.admin.tokens import TAKE_TURNS, Role, create_token, list_tokens, revoke_token
-from services.kernel.encryption import SecretBox, make_master_key
-from services.kernel.external_text import ExternalTextError
-from services.kernel.schema.migrate import MIGRATIONS, migrate
+from services.admin.tokens.rows import TAKE_TURNS, Role, create_token, list_tokens, revoke_token
+from services.core.encryption import SecretBox, make_master_key
+from services.core.external_text import ExternalTextError
+from services.schema.migrate import MIGRATIONS, migrate
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
 from tests.waiting import wait_for

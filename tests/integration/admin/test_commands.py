@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.admin.api_keys import is_well_formed
-from services.embedded.children import free_port
+from services.domain.key_form import is_well_formed
+from services.local.children import free_port
 from tests.admin_process import CommandLine, settings_for
 from tests.conftest import Database
 

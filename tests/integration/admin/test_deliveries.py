@@ -9,16 +9,16 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import sql
 
-from services.admin.deliveries import DeliveryState as AdminDeliveryState
-from services.admin.tokens import Role
-from services.embedded.children import free_port
-from services.embedded.valkey import RunningValkey
-from services.kernel.encryption import SecretBox
-from services.kernel.environments import Environment
-from services.kernel.events import EventType
-from services.kernel.redelivery import ARRIVED, MISSED, REPLAY_MOST
+from services.admin.deliveries.rows import DeliveryState as AdminDeliveryState
+from services.admin.tokens.rows import Role
+from services.core.encryption import SecretBox
+from services.core.environments import Environment
+from services.domain.events import EventType
+from services.domain.redelivery import ARRIVED, MISSED, REPLAY_MOST
+from services.domain.webhooks.states import DeliveryState
+from services.local.children import free_port
+from services.local.valkey import RunningValkey
 from services.webhooks.secrets import new_secret
-from services.webhooks.states import DeliveryState
 from tests.admin_process import (
     MASTER_KEY,
     AdminProcess,

@@ -9,15 +9,15 @@ import httpx
 import psycopg
 import pytest
 
-from services.admin.endpoints import EndpointState
-from services.admin.tokens import Role
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
-from services.kernel.events import EventType
-from services.kernel.schema.locks import RELAYING
-from services.webhooks import states
-from services.webhooks.locks import HOLD_TOGETHER
-from services.webhooks.states import DeliveryState
+from services.admin.endpoints.rows import EndpointState
+from services.admin.tokens.rows import Role
+from services.core.environments import Environment
+from services.domain.events import EventType
+from services.domain.webhooks import states
+from services.domain.webhooks.locks import HOLD_TOGETHER
+from services.domain.webhooks.states import DeliveryState
+from services.local.valkey import RunningValkey
+from services.schema.locks import RELAYING
 from tests.admin_process import AdminProcess, CommandLine
 from tests.conftest import Database
 from tests.waiting import wait_for

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from services.admin.http.app import HANDLERS
-from services.kernel.external_text import UNFIT
-from services.webhooks.states import DeliveryState
+from services.admin.app import HANDLERS
+from services.core.external_text import UNFIT
+from services.domain.webhooks.states import DeliveryState
 from tests.admin_process import AdminProcess, running_admin, settings_for
 from tests.conftest import Database
 from tests.webhook_rows import WebhookRows, connect_owner

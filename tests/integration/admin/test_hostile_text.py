@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
-from services.admin.http.app import HANDLERS
-from services.kernel.external_text import FIT
+from services.admin.app import HANDLERS
+from services.core.external_text import FIT
 from tests.admin_process import AdminProcess
 from tests.conftest import Database
 from tests.webhook_rows import connect_owner

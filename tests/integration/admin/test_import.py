@@ -19,15 +19,15 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.admin.audit import Actor
+from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
-from services.admin.commands.stock import stock
 from services.admin.settings import AdminSettings
-from services.admin.stock_import import BrokenOffError, Import, ImportOptions, ImportReport
-from services.admin.tokens import Role
-from services.kernel.encryption import SecretBox
-from services.kernel.environments import Environment
-from services.kernel.settings import load_settings
+from services.admin.stock.importing import BrokenOffError, Import, ImportOptions, ImportReport
+from services.admin.tokens.rows import Role
+from services.cli.stock import stock
+from services.core.encryption import SecretBox
+from services.core.environments import Environment
+from services.core.settings import load_settings
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
 from tests.waiting import wait_for

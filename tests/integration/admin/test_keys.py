@@ -10,10 +10,10 @@ import httpx
 import psycopg
 import pytest
 
-from services.admin.api_keys import is_well_formed
-from services.admin.key_changes import OVERLAP
-from services.admin.keys import NewKey
-from services.embedded.children import free_port
+from services.admin.keys.changes import OVERLAP
+from services.admin.keys.rows import NewKey
+from services.domain.key_form import is_well_formed
+from services.local.children import free_port
 from tests.admin_process import AdminProcess, CommandLine, settings_for
 from tests.conftest import Database
 from tests.control_rows import emptied

@@ -10,16 +10,16 @@ import psycopg
 import pytest
 
 from services.admin.after_change import publish_after
-from services.admin.audit import Actor
+from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
 from services.admin.gateway.publish import text_hash
-from services.admin.key_changes import create_key, revoke_key
-from services.admin.keys import NewKey
-from services.admin.partner_changes import create_partner
+from services.admin.keys.changes import create_key, revoke_key
+from services.admin.keys.rows import NewKey
+from services.admin.partners.changes import create_partner
 from services.admin.settings import AdminSettings
-from services.embedded.provision import ensure_keys
-from services.kernel.encryption import SecretBox, make_master_key
-from services.kernel.environments import Environment
+from services.core.encryption import SecretBox, make_master_key
+from services.core.environments import Environment
+from services.local.provision import ensure_keys
 from tests.conftest import Database
 from tests.integration.admin.gateway.stub_nodes import StubNode
 

@@ -11,9 +11,9 @@ import httpx
 import psycopg
 import pytest
 
-from services.admin.partners import PartnerState
-from services.admin.tokens import Role
-from services.embedded.children import free_port
+from services.admin.partners.rows import PartnerState
+from services.admin.tokens.rows import Role
+from services.local.children import free_port
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
 from tests.control_rows import emptied

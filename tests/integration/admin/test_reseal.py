@@ -8,15 +8,15 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from services.admin import reseal
-from services.admin.audit import Actor
+from services.admin import master_key as reseal
+from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
 from services.admin.gateway.consumers import read_consumers
-from services.admin.reseal import PLACES, Resealing, batches, write
+from services.admin.master_key import PLACES, Resealing, batches, write
 from services.admin.settings import AdminSettings
-from services.kernel.encryption import SecretBox, make_master_key
-from services.kernel.environments import Environment
-from services.kernel.settings import load_settings
+from services.core.encryption import SecretBox, make_master_key
+from services.core.environments import Environment
+from services.core.settings import load_settings
 from tests.admin_process import CommandLine, settings_for
 from tests.conftest import Database
 

@@ -8,13 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.admin.audit import Actor
+from services.admin.audit.rows import Actor
 from services.admin.changes import Change
-from services.admin.stock import set_stock
-from services.admin.tokens import Role
-from services.kernel.encryption import SecretBox
-from services.kernel.environments import Environment
-from services.kernel.web.bodies import BODY_LIMIT
+from services.admin.stock.rows import set_stock
+from services.admin.tokens.rows import Role
+from services.core.encryption import SecretBox
+from services.core.environments import Environment
+from services.core.http.bodies import BODY_LIMIT
 from tests.admin_process import MASTER_KEY, AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
 from tests.waiting import wait_for

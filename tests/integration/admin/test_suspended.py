@@ -8,13 +8,13 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from services.admin.audit import Actor
+from services.admin.audit.rows import Actor
 from services.admin.changes import Change
-from services.admin.gateway.callers import Caller, find_caller
 from services.admin.gateway.consumers import read_consumers
-from services.admin.partner_changes import create_partner
-from services.kernel.encryption import SecretBox, make_master_key
-from services.kernel.environments import Environment
+from services.admin.partners.changes import create_partner
+from services.core.encryption import SecretBox, make_master_key
+from services.core.environments import Environment
+from services.policy.callers import Caller, find_caller
 from tests.conftest import Database
 
 BOX = SecretBox(make_master_key())

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg import Connection, sql
 
-from services.embedded.postgres import RunningPostgres
-from services.embedded.valkey import RunningValkey
+from services.local.postgres import RunningPostgres
+from services.local.valkey import RunningValkey
 from tests.conftest import TEMPLATE, Database
 from tests.delta_sync import Follower, over_http, stock_of
 from tests.query_process import QueryProcess, running_query, settings_for

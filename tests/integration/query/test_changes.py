@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection, Connection
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.availability import Availability
-from services.kernel.environments import Environment
+from services.core.availability import Availability
+from services.core.environments import Environment
+from services.local.valkey import RunningValkey
 from services.query.cache import Cache, CacheAwayError
 from services.query.changes import BATCH, ChangeFeed
 from services.query.items import Entry

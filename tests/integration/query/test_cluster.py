@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import pytest
 
-from services.kernel.availability import Availability
-from services.kernel.environments import Environment
+from services.core.availability import Availability
+from services.core.environments import Environment
 from services.query.cache import Cache, CacheAwayError
 from services.query.cluster import slot_of
 from services.query.items import ABSENT, Entry

@@ -6,8 +6,8 @@ import httpx
 import psycopg
 from psycopg import Connection
 
-from services.kernel.environments import Environment
-from services.kernel.schema.seed import products
+from services.core.environments import Environment
+from services.schema.seed import products
 from tests.conftest import Database
 from tests.delta_sync import (
     REMOVE,

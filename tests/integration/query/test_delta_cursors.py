@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from services.embedded.children import free_port, stop
-from services.embedded.postgres import RunningPostgres, start_postgres
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import migrate, set_role_password
-from services.kernel.schema.seed import products
+from services.core.environments import Environment
+from services.local.children import free_port, stop
+from services.local.postgres import RunningPostgres, start_postgres
 from services.query.cursors import LENGTH, Cursor, Mark, decode, encode
 from services.query.delta import GOOD_FOR
+from services.schema.migrate import migrate, set_role_password
+from services.schema.seed import products
 from tests.conftest import ROLE_PASSWORD, Database
 from tests.delta_sync import CHANGES, SET, Follower, asked, over_http, stock_of, told_ids
 from tests.integration.query.conftest import clone

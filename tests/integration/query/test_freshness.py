@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from services.embedded.valkey import RunningValkey
+from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.query_process import QueryProcess, running_query, settings_for
 

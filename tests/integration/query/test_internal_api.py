@@ -1,7 +1,7 @@
 """The internal API that our own shop reads (Q10)."""
 
-from services.kernel.environments import Environment
-from services.kernel.schema.seed import products
+from services.core.environments import Environment
+from services.schema.seed import products
 from tests.query_process import QueryProcess
 
 FIRST, QUANTITY = next(products(Environment.LIVE))

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.embedded.children import free_port
-from services.embedded.valkey import RunningValkey
+from services.local.children import free_port
+from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, running_query, settings_for
 from tests.waiting import wait_for

@@ -12,12 +12,12 @@ import httpx
 import psycopg
 import pytest
 
-from services.embedded.children import stop
-from services.embedded.postgres import RunningPostgres, running_postgres, start_postgres
-from services.embedded.valkey import RunningValkey, start_valkey
-from services.kernel.environments import Environment
-from services.kernel.schema.migrate import migrate, set_role_password
-from services.kernel.schema.seed import products, seed
+from services.core.environments import Environment
+from services.local.children import stop
+from services.local.postgres import RunningPostgres, running_postgres, start_postgres
+from services.local.valkey import RunningValkey, start_valkey
+from services.schema.migrate import migrate, set_role_password
+from services.schema.seed import products, seed
 from tests.query_process import QueryProcess, running_query, settings_for, wait_for_status
 
 pytestmark = pytest.mark.long

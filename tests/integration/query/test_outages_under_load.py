@@ -18,8 +18,8 @@ import httpx
 import pytest
 import valkey
 
-from services.kernel import headers
-from services.kernel.environments import Environment
+from services.core import headers
+from services.core.environments import Environment
 from services.query.store import READS
 from tests.outages import IDS, SLOW, TITLES, Load, Seen, Site, running_site, statuses
 from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, running_query, settings_for

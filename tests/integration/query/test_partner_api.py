@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from services.kernel.environments import Environment
-from services.kernel.schema.seed import products
-from services.kernel.stock import stock_status
+from services.core.environments import Environment
+from services.domain.stock import stock_status
+from services.schema.seed import products
 from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, QueryProcess
 
 INVENTORY = "/partner/v1/inventory"

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 
-from services.embedded.valkey import RunningValkey
+from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.query_process import QueryProcess, running_query, settings_for
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.availability import Availability
-from services.kernel.environments import Environment
+from services.core.availability import Availability
+from services.core.environments import Environment
+from services.local.valkey import RunningValkey
 from services.query.breaker import FAILURES
 from services.query.cache import Cache, CacheAwayError
 from services.query.items import Entry

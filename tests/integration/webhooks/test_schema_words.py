@@ -5,16 +5,16 @@ import re
 import psycopg
 import pytest
 
-from services.kernel.environments import Environment
-from services.kernel.events import STOCK_EVENTS, EventType
-from services.webhooks.delivery.outcome import AttemptOutcome
-from services.webhooks.states import (
+from services.core.environments import Environment
+from services.domain.events import STOCK_EVENTS, EventType
+from services.domain.webhooks.states import (
     DeliveryState,
     DisabledReason,
     EndpointState,
     MailKind,
     Simulation,
 )
+from services.webhooks.delivery.outcome import AttemptOutcome
 from tests.conftest import Database
 
 CHECKS: dict[str, list[str]] = {

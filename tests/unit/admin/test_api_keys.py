@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from services.admin.api_keys import (
+from services.core.environments import Environment
+from services.domain.key_form import (
     ALPHABET,
     RANDOM_LENGTH,
     fingerprint,
@@ -12,7 +13,6 @@ from services.admin.api_keys import (
     make_api_key,
     shown_part,
 )
-from services.kernel.environments import Environment
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from services.admin.gateway.counters import answers, counter_store
-from services.admin.gateway.render import Addresses, CounterStore
-from services.embedded.children import free_port
-from services.embedded.valkey import RunningValkey
+from services.local.children import free_port
+from services.local.valkey import RunningValkey
+from services.policy.render import Addresses, CounterStore
 
 POLICY = (Path(__file__).parents[3] / "gateway" / "kong.yml").read_text()
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from services.admin.gateway.check import upstream_fields
-from services.kernel.web.health import ACCEPTING_PATH, CHECK_INTERVAL
-from services.kernel.web.serving import LAME_DUCK, NOTICED
+from services.core.http.health import ACCEPTING_PATH, CHECK_INTERVAL
+from services.core.http.serving import LAME_DUCK, NOTICED
+from services.policy.check import upstream_fields
 
 POLICY = (Path(__file__).parents[3] / "gateway" / "kong.yml").read_text()
 document: dict[str, Any] = yaml.safe_load(POLICY)

@@ -8,16 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from services.admin.gateway.render import (
-    Addresses,
-    Consumer,
-    CounterStore,
-    Key,
-    PolicyError,
-    mask,
-    render,
-)
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.policy.render import Addresses, Consumer, CounterStore, Key, PolicyError, mask, render
 
 POLICY = (Path(__file__).parents[3] / "gateway" / "kong.yml").read_text()
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.admin.refusals import InvalidError
-from services.admin.stock_csv import Good, Skipped, StockFile, Wrong
-from services.admin.stock_scratch import Scratch
+from services.admin.stock.csv import Good, Skipped, StockFile, Wrong
+from services.admin.stock.scratch import Scratch
 
 HEADER = Skipped(1)
 

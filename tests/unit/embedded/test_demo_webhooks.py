@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from services.embedded import demo_webhooks
-from services.embedded.demo_mail import Mailbox
-from services.embedded.demo_steps import Scene, StepFailedError
-from services.embedded.demo_webhooks import PRODUCT, WebhookStory
+from services.local import demo_webhooks
+from services.local.demo_mail import Mailbox
+from services.local.demo_steps import Scene, StepFailedError
+from services.local.demo_webhooks import PRODUCT, WebhookStory
 
 WEBHOOKS = "/partner/v1/webhooks"
 KEYS = {"techmart": {"live": "pk_live_t", "sandbox": "pk_test_t"}}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.embedded.children import free_port, start, stop
-from services.embedded.mail import keep
+from services.local.children import free_port, start, stop
+from services.local.mail import keep
 from tests.waiting import wait_for
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 5, tzinfo=UTC)
@@ -28,7 +28,7 @@ def message(subject: str = "Webhook failing (hooks.example)") -> EmailMessage:
 def test_it_keeps_what_it_is_handed_and_ends_when_told_to(tmp_path: Path) -> None:
     port, folder, log = free_port(), tmp_path / "mail" / "kept", tmp_path / "mail.log"
     settings = {"MAIL_PORT": str(port), "MAIL_FOLDER": str(folder)}
-    command = [sys.executable, "-W", "error", "-m", "services.embedded.mail"]
+    command = [sys.executable, "-W", "error", "-m", "services.local.mail"]
     program = start(command, log=log, folder=tmp_path, environment=settings)
     try:
         wait_for(lambda: "service.listening" in log.read_text(), "a server that listens")

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from services.admin.settings import ServiceSettings
-from services.embedded.gateway.entry import Settings as GatewaySettings
-from services.embedded.plan import HIGHEST_BASE, OFFSETS, GatewayKind, Plan, make_plan
-from services.embedded.state import Secrets
-from services.kernel.schema.migrate import ROLES
-from services.kernel.settings import load_settings
+from services.core.settings import load_settings
+from services.local.gateway.entry import Settings as GatewaySettings
+from services.local.plan import HIGHEST_BASE, OFFSETS, GatewayKind, Plan, make_plan
+from services.local.state import Secrets
 from services.query.settings import PartnerSettings, QuerySettings
+from services.schema.migrate import ROLES
 from services.webhooks.settings import (
     ApiSettings,
     RelaySettings,

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.embedded import tail
-from services.embedded.children import StackError
-from services.embedded.leftovers import end_leftovers
-from services.embedded.plan import GatewayKind, make_plan
-from services.embedded.postgres import prepare
-from services.embedded.provision import ensure_secrets
-from services.embedded.state import (
+from services.local import tail
+from services.local.children import StackError
+from services.local.leftovers import end_leftovers
+from services.local.plan import GatewayKind, make_plan
+from services.local.postgres import prepare
+from services.local.provision import ensure_secrets
+from services.local.state import (
     ChildRecord,
     Phase,
     ProcessIdentity,
@@ -25,7 +25,7 @@ from services.embedded.state import (
     is_alive,
     stack_environment,
 )
-from services.kernel.schema.migrate import ROLES
+from services.schema.migrate import ROLES
 
 BASE = 18_000
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from services.embedded import supervise
-from services.embedded.children import StackError, free_port
-from services.embedded.interrupts import ENDING, Interrupts, StopRequested
-from services.embedded.program import Program, Stage
-from services.embedded.readiness import is_ready
-from services.embedded.state import ChildRecord, StateFolder
-from services.embedded.supervise import Supervisor
+from services.local import supervise
+from services.local.children import StackError, free_port
+from services.local.interrupts import ENDING, Interrupts, StopRequested
+from services.local.program import Program, Stage
+from services.local.readiness import is_ready
+from services.local.state import ChildRecord, StateFolder
+from services.local.supervise import Supervisor
 
 SERVE = (
     "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1])));"

@@ -2,8 +2,8 @@
 
 from structlog.testing import capture_logs
 
-from services.kernel.background import going_on
-from services.kernel.metrics import exposition, make_registry
+from services.core.background import going_on
+from services.core.metrics import exposition, make_registry
 
 
 def shown() -> float:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.kernel.encryption import MasterKeyError, SecretBox, make_master_key
+from services.core.encryption import MasterKeyError, SecretBox, make_master_key
 
 
 def test_what_is_sealed_opens_again_and_does_not_show_the_secret() -> None:

@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from services.kernel.errors import PartnerError
-from services.kernel.external_text import (
+from services.core.errors import PartnerError
+from services.core.external_text import (
     TEXT_LIMIT,
     ExternalText,
     ExternalTextError,
@@ -15,7 +15,7 @@ from services.kernel.external_text import (
     explained,
     visible,
 )
-from services.kernel.web.inputs import check_product_id
+from services.core.http.inputs import check_product_id
 
 FIT = [
     "",

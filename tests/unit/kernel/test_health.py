@@ -9,8 +9,8 @@ import pytest
 from litestar import Litestar
 from litestar.types import ASGIApp
 
-from services.kernel.web.assembly import make_app
-from services.kernel.web.health import LEAVING, Dependency
+from services.core.http.assembly import make_app
+from services.core.http.health import LEAVING, Dependency
 
 
 @contextlib.asynccontextmanager

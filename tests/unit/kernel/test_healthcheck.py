@@ -30,7 +30,7 @@ def url() -> Generator[str]:
 
 
 def check(*urls: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "services.kernel.healthcheck", *urls]
+    command = [sys.executable, "-m", "services.core.http.healthcheck", *urls]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

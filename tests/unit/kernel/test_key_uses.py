@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from services.kernel import key_uses
-from services.kernel.availability import Availability
-from services.kernel.database_calls import DatabaseAwayError
-from services.kernel.key_uses import AT_ONCE, KeyUses, Uses
+from services.core.availability import Availability
+from services.core.database_calls import DatabaseAwayError
+from services.domain import key_uses
+from services.domain.key_uses import AT_ONCE, KeyUses, Uses
 
 KEY, OTHER = str(uuid4()), str(uuid4())
 

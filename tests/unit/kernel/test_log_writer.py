@@ -11,8 +11,8 @@ from collections.abc import Generator
 import pytest
 from structlog.testing import capture_logs
 
-from services.kernel.log_writer import LOST, LogWriter
-from services.kernel.metrics import exposition, make_registry
+from services.core.log_writer import LOST, LogWriter
+from services.core.metrics import exposition, make_registry
 from tests.waiting import wait_for
 
 LINE = "x" * 999 + "\n"
@@ -81,7 +81,7 @@ def test_a_reader_that_has_gone_ends_nothing(pipe: tuple[int, int]) -> None:
 
 def test_the_last_lines_of_a_process_are_written() -> None:
     program = (
-        "import structlog; from services.kernel.logs import LogFormat, configure_logs\n"
+        "import structlog; from services.core.logs import LogFormat, configure_logs\n"
         "configure_logs(LogFormat.JSON, service='s', environment='live')\n"
         "for number in range(1000): structlog.get_logger().info('said', number=number)\n"
     )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.kernel.mail_address import LONGEST, MailAddressError, mail_address
+from services.core.mail_address import LONGEST, MailAddressError, mail_address
 
 
 @pytest.mark.parametrize(

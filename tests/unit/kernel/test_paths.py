@@ -12,8 +12,8 @@ from litestar import Litestar, Response, get
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from services.kernel.web.assembly import make_app
-from services.kernel.web.paths import path_segments
+from services.core.http.assembly import make_app
+from services.core.http.paths import path_segments
 
 AN_ID = uuid4()
 

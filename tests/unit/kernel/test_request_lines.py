@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from services.kernel.request_lines import BATCH, RequestLines
+from services.core.http.request_lines import BATCH, RequestLines
 
 PATHS = ["/partner/v1/inventory", '/a"b\\c', "/ü\n\x00/"]
 

@@ -4,7 +4,7 @@ import random
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from services.kernel.web.metrics import BUCKETS, RequestMetrics
+from services.core.http.metrics import BUCKETS, RequestMetrics
 
 NAME = "http_request_duration_seconds"
 ANSWERS = [("/a", 200), ("/a", 404), ("/b", 204), ("/b", 503), ("other", 0)]

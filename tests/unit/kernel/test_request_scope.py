@@ -9,9 +9,9 @@ import structlog
 from litestar.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from services.kernel.logs import shown_path
-from services.kernel.web.metrics import OTHER, RequestMetrics
-from services.kernel.web.request_scope import SAMPLED, SLOW, RequestScope, send_json
+from services.core.http.metrics import OTHER, RequestMetrics
+from services.core.http.request_scope import SAMPLED, SLOW, RequestScope, send_json
+from services.core.logs import shown_path
 
 
 class Metrics(RequestMetrics):

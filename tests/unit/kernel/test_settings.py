@@ -6,8 +6,8 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from services.kernel.environments import Environment
-from services.kernel.settings import SettingsError, load_settings
+from services.core.environments import Environment
+from services.core.settings import SettingsError, load_settings
 
 
 class Example(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.kernel.stock import StockStatus, stock_status
+from services.domain.stock import StockStatus, stock_status
 
 SERVICES = Path(__file__).parents[3] / "services"
 

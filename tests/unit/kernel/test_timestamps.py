@@ -3,7 +3,7 @@
 import random
 from datetime import datetime
 
-from services.kernel.timestamps import Stamps, rfc3339
+from services.core.timestamps import Stamps, rfc3339
 
 
 def test_a_stamp_is_what_rfc3339_writes_in_whatever_order_times_come() -> None:

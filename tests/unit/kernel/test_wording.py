@@ -1,6 +1,6 @@
 """Numbers in sentences: one is not several."""
 
-from services.kernel.wording import counted
+from services.core.wording import counted
 
 
 def test_a_number_has_its_noun_in_the_right_form() -> None:

@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from services.kernel.availability import QUIET, Availability
+from services.core.availability import QUIET, Availability
 
 
 class Clock:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from structlog.testing import capture_logs
 
-from services.kernel.availability import Availability
+from services.core.availability import Availability
 from services.query import breaker as under_test
 from services.query.breaker import FAILURES, PROBE_FIRST, PROBE_MOST, Breaker, ServerAwayError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.kernel.database_calls import DatabaseAwayError
+from services.core.database_calls import DatabaseAwayError
 from services.query.cache import CacheAwayError
 from services.query.inventory import WAITING, Found, Inventory
 from services.query.items import ABSENT, Entry

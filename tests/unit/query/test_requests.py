@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.kernel.errors import ErrorCode, PartnerError
+from services.core.errors import ErrorCode, PartnerError
 from services.query.requests import ids_of_body, ids_of_query
 
 GOOD_BODIES = [

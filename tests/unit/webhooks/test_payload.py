@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
-from services.kernel.stock import item_json
+from services.domain.stock import item_json
 from services.webhooks.delivery.payload import render_payload
 
 EVENT_ID = UUID("0199a1b2-0000-7000-8000-0123456789ab")

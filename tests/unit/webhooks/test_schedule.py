@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.kernel.settings import SettingsError
+from services.core.settings import SettingsError
 from services.webhooks.delivery.schedule import MAX_ATTEMPTS, RetrySchedule
 
 DEFAULT = RetrySchedule.of("5,30,120,600")

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from services.kernel.stock import item_json
+from services.domain.stock import item_json
 from services.webhooks.delivery.payload import render_payload
 from services.webhooks.delivery.signatures import signature_headers
 from services.webhooks.secrets import whsec_form

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from services.kernel.settings import SettingsError
+from services.core.settings import SettingsError
 from services.webhooks.targets import TargetPolicy, TargetRefusedError, check_address, check_url
 from tests.hostile_targets import HOSTILE_ANSWERS, HOSTILE_URLS, PUBLIC_ADDRESSES
 

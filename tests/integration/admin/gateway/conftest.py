@@ -12,18 +12,18 @@ import psycopg
 import pytest
 import structlog
 
-from services.admin.audit import Actor
+from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
 from services.admin.gateway import store
 from services.admin.gateway.reconciler import Reconciler
 from services.admin.gateway.store import NodeRow
-from services.admin.key_changes import create_key, revoke_key
-from services.admin.keys import NewKey
-from services.admin.partner_changes import create_partner
+from services.admin.keys.changes import create_key, revoke_key
+from services.admin.keys.rows import NewKey
+from services.admin.partners.changes import create_partner
 from services.admin.settings import AdminSettings
-from services.embedded.children import free_port
-from services.kernel.encryption import SecretBox, make_master_key
-from services.kernel.environments import Environment
+from services.core.encryption import SecretBox, make_master_key
+from services.core.environments import Environment
+from services.local.children import free_port
 from tests.conftest import Database
 from tests.gateway.recording_service import RecordingService
 from tests.integration.admin.gateway.real_nodes import RealNode, real_nodes

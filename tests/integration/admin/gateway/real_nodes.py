@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from services.embedded.children import free_port, start, stop
+from services.local.children import free_port, start, stop
 from tests.waiting import wait_for
 
 BACKEND_TOKEN = "a-backend-token-of-the-tests-0123456789"
@@ -36,7 +36,7 @@ class RealNode:
 
     def begin(self) -> None:
         """Start it, or start it again; return at once."""
-        program = [sys.executable, "-m", "services.embedded.gateway"]
+        program = [sys.executable, "-m", "services.local.gateway"]
         self._process = start(
             program,
             log=self.folder / "gateway.log",

@@ -6,7 +6,7 @@ import pytest
 from services.admin.gateway.desired import DesiredReader
 from services.admin.gateway.publish import Desired, NodeState
 from services.admin.gateway.store import write_accepted
-from services.kernel.encryption import SecretBox, make_master_key
+from services.core.encryption import SecretBox, make_master_key
 from tests.integration.admin.gateway.conftest import Gateway
 
 

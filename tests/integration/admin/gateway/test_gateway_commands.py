@@ -7,10 +7,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from services.admin.commands.nodes import diff, publish, status
 from services.admin.gateway import store
 from services.admin.settings import AdminSettings
-from services.embedded.children import free_port
+from services.cli.nodes import diff, publish, status
+from services.local.children import free_port
 from tests.integration.admin.gateway.conftest import Gateway, Reconcile
 from tests.integration.admin.gateway.real_nodes import RealNode
 from tests.integration.admin.gateway.stub_nodes import StubNode

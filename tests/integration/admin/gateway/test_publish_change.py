@@ -9,8 +9,8 @@ from services.admin.gateway import store
 from services.admin.gateway.publish import NodeState
 from services.admin.gateway.publisher import Published, publish_change
 from services.admin.settings import AdminSettings
-from services.embedded.children import free_port
-from services.kernel.encryption import SecretBox
+from services.core.encryption import SecretBox
+from services.local.children import free_port
 from tests.integration.admin.gateway.conftest import Gateway, Reconcile
 from tests.integration.admin.gateway.stub_nodes import StubNode
 from tests.waiting import wait_for

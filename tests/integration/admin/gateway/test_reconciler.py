@@ -11,7 +11,7 @@ import msgspec
 from services.admin.gateway import store
 from services.admin.gateway.publish import NodeState, text_hash
 from services.admin.settings import AdminSettings
-from services.embedded.children import free_port, start
+from services.local.children import free_port, start
 from tests.integration.admin.gateway.conftest import Gateway, Reconcile
 from tests.integration.admin.gateway.stub_nodes import StubNode
 from tests.waiting import wait_for
@@ -297,7 +297,7 @@ import os, signal, time
 import msgspec
 from services.admin.gateway.reconciler import Reconciler
 from services.admin.settings import AdminSettings
-from services.kernel.encryption import SecretBox
+from services.core.encryption import SecretBox
 
 settings = msgspec.json.decode(os.environ["SETTINGS"], type=AdminSettings)
 reconciler = Reconciler(

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services.embedded.postgres import RunningPostgres
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.local.postgres import RunningPostgres
+from services.local.valkey import RunningValkey
 from tests.conftest import ROLE_PASSWORD, TEMPLATE
 from tests.query_process import QueryProcess
 from tests.webhook_rows import WebhookRows, connect_owner

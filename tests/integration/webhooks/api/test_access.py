@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
 from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, QueryProcess

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.kernel.web.bodies import BODY_LIMIT
+from services.core.http.bodies import BODY_LIMIT
 from tests.integration.webhooks.api.conftest import URL, WEBHOOKS, PartnerClient
 from tests.query_process import QueryProcess
 

@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from services.kernel.events import EventType
-from services.webhooks.states import DeliveryState
+from services.domain.events import EventType
+from services.domain.webhooks.states import DeliveryState
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
 from tests.webhook_rows import WebhookRows
 

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services.embedded.children import stop
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.local.children import stop
+from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.integration.webhooks.api.conftest import URL, WEBHOOKS, PartnerClient
 from tests.query_process import QueryProcess

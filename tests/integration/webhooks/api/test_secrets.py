@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.kernel.encryption import SecretBox, make_master_key
+from services.core.encryption import SecretBox, make_master_key
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
 from tests.query_process import QueryProcess
 from tests.webhook_rows import WebhookRows

@@ -8,12 +8,12 @@ from uuid import UUID
 
 import pytest
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
-from services.kernel.events import EventType
-from services.kernel.redelivery import REPLAY_MOST
+from services.core.environments import Environment
+from services.domain.events import EventType
+from services.domain.redelivery import REPLAY_MOST
+from services.domain.webhooks.states import DeliveryState
+from services.local.valkey import RunningValkey
 from services.webhooks.queue import Lane, Wakeups, make_broker
-from services.webhooks.states import DeliveryState
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
 from tests.query_process import QueryProcess
 from tests.waiting import wait_for

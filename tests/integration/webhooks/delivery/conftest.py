@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.kernel.database import ThreadPool, make_thread_pool
-from services.kernel.environments import Environment
+from services.core.database import ThreadPool, make_thread_pool
+from services.core.environments import Environment
 from services.webhooks.delivery.claims import Claims
 from services.webhooks.delivery.records import Records
 from services.webhooks.delivery.schedule import RetrySchedule

@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
+from services.domain.webhooks.states import DeliveryState
 from services.webhooks.delivery import claims
 from services.webhooks.delivery.claims import IN_FLIGHT, LEASE
 from services.webhooks.delivery.outcome import AttemptOutcome, Decision, Verdict
 from services.webhooks.delivery.store import Store
 from services.webhooks.queue import Lane
-from services.webhooks.states import DeliveryState
 from tests.integration.webhooks.delivery.conftest import StoreOf
 from tests.webhook_rows import WebhookRows
 

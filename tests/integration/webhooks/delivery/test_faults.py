@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from services.kernel.encryption import SecretBox, make_master_key
+from services.core.encryption import SecretBox, make_master_key
 from services.webhooks.delivery import worker as worker_module
 from services.webhooks.delivery.claims import LONGEST_PAUSE_IN_DOUBT, LONGEST_PAUSE_UNSENT
 from services.webhooks.delivery.outcome import Answer, InDoubt, NotSent

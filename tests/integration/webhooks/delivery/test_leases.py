@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from services.kernel.database import ThreadPool
-from services.kernel.environments import Environment
+from services.core.database import ThreadPool
+from services.core.environments import Environment
 from services.webhooks.delivery.claims import LEASE, Claim
 from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.store import Store

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from services.kernel.database import ThreadPool
-from services.kernel.environments import Environment
+from services.core.database import ThreadPool
+from services.core.environments import Environment
+from services.domain.webhooks.states import DeliveryState
 from services.webhooks.delivery.claims import Claim, Claims
 from services.webhooks.delivery.outcome import AttemptOutcome, Decision, InDoubt, Verdict
 from services.webhooks.delivery.records import Records
@@ -17,7 +18,6 @@ from services.webhooks.delivery.schedule import RetrySchedule
 from services.webhooks.delivery.store import Store
 from services.webhooks.faults import FaultStep
 from services.webhooks.queue import Lane
-from services.webhooks.states import DeliveryState
 from tests.integration.webhooks.delivery.conftest import DELAYS, StoreOf
 from tests.webhook_rows import WebhookRows
 

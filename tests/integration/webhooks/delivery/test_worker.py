@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from services.kernel.encryption import SecretBox, make_master_key
+from services.core.encryption import SecretBox, make_master_key
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.outcome import Answer, AttemptOutcome, NoAnswer

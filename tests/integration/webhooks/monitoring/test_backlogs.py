@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from prometheus_client.registry import Collector
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.domain.webhooks.states import DeliveryState
 from services.webhooks.monitoring import store as statements
 from services.webhooks.monitoring.backlogs import EVERY, DeliveryBacklog, OutboxBacklog, Pace
 from services.webhooks.monitoring.store import MonitoringStore
 from services.webhooks.sessions import Session, connect
-from services.webhooks.states import DeliveryState
 from tests.conftest import Database
 from tests.webhook_rows import WebhookRows, connect_owner
 

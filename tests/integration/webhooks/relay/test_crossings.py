@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from services.kernel.environments import Environment
-from services.kernel.events import STOCK_EVENTS, EventType
+from services.core.environments import Environment
+from services.domain.events import STOCK_EVENTS, EventType
 from services.webhooks.relay.relay import Relay
 from services.webhooks.sessions import Session
 from tests.recorded_wakeups import RecordedWakeups

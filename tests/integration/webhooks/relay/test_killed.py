@@ -8,8 +8,8 @@ from threading import Thread
 
 import psycopg
 
-from services.embedded.children import start, stop
-from services.embedded.valkey import RunningValkey
+from services.local.children import start, stop
+from services.local.valkey import RunningValkey
 from services.webhooks.queue import Lane, Wakeups, make_broker
 from tests.conftest import Database
 from tests.waiting import wait_for

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from services.embedded.valkey import RunningValkey
-from services.kernel.environments import Environment
-from services.kernel.events import EventType
+from services.core.environments import Environment
+from services.domain.events import EventType
+from services.local.valkey import RunningValkey
 from services.webhooks.faults import FaultStep
 from services.webhooks.queue import Lane, Wakeups, make_broker
 from services.webhooks.relay import relay as relay_module

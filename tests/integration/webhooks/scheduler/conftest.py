@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
 from services.webhooks.scheduler.scheduler import Scheduler
 from services.webhooks.sessions import Session, connect
 from tests.conftest import Database

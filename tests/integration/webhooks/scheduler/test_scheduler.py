@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.domain.webhooks.states import DeliveryState
 from services.webhooks.delivery.claims import LEASE
 from services.webhooks.faults import FaultStep
 from services.webhooks.queue import Lane
@@ -17,7 +18,6 @@ from services.webhooks.scheduler import store
 from services.webhooks.scheduler.scheduler import Scheduler
 from services.webhooks.scheduler.store import SchedulerStore
 from services.webhooks.sessions import Session
-from services.webhooks.states import DeliveryState
 from tests.conftest import Database
 from tests.integration.webhooks.scheduler.conftest import Clock, MakeScheduler
 from tests.page_reads import PageReads

@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from services.admin.gateway.check.checking import (
-    FaultyPolicyError,
-    find_faults,
-    require_sound,
-)
+from services.policy.check.checking import FaultyPolicyError, find_faults, require_sound
 from tests.unit.admin.check.broken import FILES, POLICY, Broken, line_of
 
 

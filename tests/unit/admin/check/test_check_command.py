@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from services.admin.commands.gateway import gateway
+from services.cli.gateway import gateway
 from tests.unit.admin.check.broken import POLICY, line_of
 
 STANDARD = line_of("minute: 300")

@@ -2,13 +2,13 @@
 
 import pytest
 
-from services.admin.gateway.check import kong
-from services.admin.gateway.check.fields import Field, Fields
-from services.embedded.gateway import entities
-from services.embedded.gateway.fields import REQUIRED
-from services.embedded.gateway.fields import Field as TheirField
-from services.embedded.gateway.fields import Fields as TheirFields
-from services.embedded.gateway.plugins import REGISTRY
+from services.local.gateway import entities
+from services.local.gateway.fields import REQUIRED
+from services.local.gateway.fields import Field as TheirField
+from services.local.gateway.fields import Fields as TheirFields
+from services.local.gateway.plugins import REGISTRY
+from services.policy.check import kong
+from services.policy.check.fields import Field, Fields
 
 
 def test_both_know_the_same_plugins_in_the_same_order() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from services.admin.gateway.check.entities import Policy
-from services.admin.gateway.check.source import read
-from services.admin.gateway.routing import find_route
-from services.embedded.gateway.model import Route, Service
-from services.embedded.gateway.router import Router
+from services.local.gateway.model import Route, Service
+from services.local.gateway.router import Router
+from services.policy.check.entities import Policy
+from services.policy.check.source import read
+from services.policy.routing import find_route
 from tests.unit.admin.check.broken import POLICY
 
 PATHS = ("/partner/v1/inventory", "/partner/v1", "/partner/v1/webhooks/a", "~/partner/v[0-9]/doc",

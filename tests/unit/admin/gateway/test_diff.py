@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from services.admin.api_keys import make_api_key, shown_part
 from services.admin.gateway.diff import LINES, change_lines, compare
-from services.admin.gateway.flat import flatten, read
-from services.admin.gateway.render import Addresses, Consumer, CounterStore, Key, render
-from services.embedded.gateway.export import export
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.domain.key_form import make_api_key, shown_part
+from services.local.gateway.export import export
+from services.policy.flat import flatten, read
+from services.policy.render import Addresses, Consumer, CounterStore, Key, render
 
 POLICY = (Path(__file__).parents[4] / "gateway" / "kong.yml").read_text("utf-8")
 TOKEN = {"BACKEND_TOKEN": "x" * 32}

@@ -2,9 +2,9 @@
 
 import json
 
-from services.admin.api_keys import make_api_key, shown_part
 from services.admin.gateway.nodes import TOLD, refusal_words
-from services.kernel.environments import Environment
+from services.core.environments import Environment
+from services.domain.key_form import make_api_key, shown_part
 
 
 def test_faults_are_told_by_entity_and_field() -> None:

@@ -4,10 +4,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.kernel.encryption import MasterKeyError, make_master_key
-from services.kernel.environments import Environment
-from services.kernel.errors import PartnerError
-from services.kernel.settings import SettingsError
+from services.core.encryption import MasterKeyError, make_master_key
+from services.core.environments import Environment
+from services.core.errors import PartnerError
+from services.core.settings import SettingsError
 from services.webhooks.api.build import build_api
 from services.webhooks.api.requests import cursor_after, page_of
 from services.webhooks.settings import ApiSettings

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from services.kernel.settings import SettingsError
+from services.core.settings import SettingsError
 from services.webhooks.mail.smtp import NotTakenError, SmtpServer, send
 from tests.smtp_servers import MailServer, mail_server, raw_server
 

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.kernel.web.health import DependencyState, Readiness
+from services.core.http.health import DependencyState, Readiness
+from services.domain.webhooks.states import DeliveryState
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import AttemptOutcome
 from services.webhooks.monitoring import health
@@ -25,7 +26,6 @@ from services.webhooks.monitoring.listener import Listener, ListenerError, make_
 from services.webhooks.monitoring.loops import LATE, Loops
 from services.webhooks.monitoring.messages import MessageCounts
 from services.webhooks.queue import ACTOR, Lane, QueueAwayError
-from services.webhooks.states import DeliveryState
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 CLAIM = Claim(

@@ -1,6 +1,6 @@
 -- What a partner reads for each of the gateway's own errors (A5): Kong's status -> code and message.
--- services/embedded/gateway/plugins/error_envelope.py says the same; a test compares the two, and
--- the codes with services/kernel/errors.py.
+-- services/local/gateway/plugins/error_envelope.py says the same; a test compares the two, and
+-- the codes with services/core/errors.py.
 return {
   NO_KEY = "No API key: send it in the X-API-Key header",
   UNKNOWN_KEY = "Unknown API key",

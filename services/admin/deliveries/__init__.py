@@ -1,0 +1,1 @@
+"""Deliveries: what was sent to partners' webhooks; search, retry and replay."""

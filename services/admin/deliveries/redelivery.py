@@ -1,0 +1,131 @@
+"""Sending again: a finished delivery, all that a search finds, or what an endpoint missed.
+
+As partners do it themselves. Nobody is woken: the scheduler sees what is due in its next pass.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import TupleRow, class_row
+
+from services.admin.changes import Change
+from services.admin.deliveries.rows import DeliveryFilter, Key, find_keys, read_delivery
+from services.admin.endpoints import rows as endpoints
+from services.admin.endpoints.rows import EndpointState, for_environment
+from services.admin.refusals import ConflictError
+from services.core.environments import Environment
+from services.domain.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
+
+KEYS_OF_A_LOOK = 10_000
+# Ten times what a replay of the most that it takes needs; an operator may wait for it.
+REPLAY_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 30000"  # milliseconds
+
+IN_PROGRESS = (
+    "this delivery is under way: it can be retried when it is delivered, exhausted or cancelled"
+)
+
+
+def retry_delivery(change: Change, environment: Environment, key: Key) -> None:
+    """Start a new series of a finished delivery. Raises NotFoundError, ConflictError."""
+    read_delivery(change.connection, environment, key)  # there at all?
+    _require_sendable(change.connection, environment, key.endpoint_id)
+    if not _retry(change, environment, key):
+        raise ConflictError(IN_PROGRESS)
+
+
+def replay_endpoint(
+    change: Change,
+    environment: Environment,
+    endpoint_id: UUID,
+    since: datetime,
+    *,
+    include_delivered: bool,
+) -> Replayed:
+    """Send the subscribed events since a time that did not arrive, some 10,000 at most.
+
+    `next_since` says where to go on. Raises NotFoundError, ConflictError.
+    """
+    _require_sendable(change.connection, environment, endpoint_id)
+    change.connection.execute(REPLAY_STATEMENT_TIMEOUT)
+    values = replay_values(endpoint_id, since, include_delivered=include_delivered)
+    cursor = change.connection.cursor(row_factory=class_row(Replayed))
+    replayed = cursor.execute(for_environment(environment, REPLAY), values).fetchone()
+    assert replayed is not None  # noqa: S101 -- an aggregate is always one row
+    after = {
+        "since": since,
+        "include_delivered": include_delivered,
+        "scheduled": replayed.scheduled,
+        "next_since": replayed.next_since,
+    }
+    change.record("endpoint.replayed", endpoints.target(environment, endpoint_id), after=after)
+    return replayed
+
+
+SELECT_SENDABLE = """
+SELECT endpoints.id FROM {env}.endpoints JOIN {env}.partners ON partners.id = partner_id
+WHERE endpoints.state = 'active' AND partners.state = 'active' AND endpoints.id = ANY (%(ids)s)
+"""
+
+
+def find_retriable(
+    connection: Connection[TupleRow], environment: Environment, wanted: DeliveryFilter
+) -> tuple[list[Key], int]:
+    """Return what a search finds, oldest first, and how many more there are that can't be sent.
+
+    Those are of endpoints that are not active, or of partners that are suspended.
+    """
+    keys: list[Key] = []
+    while True:
+        after = keys[-1] if keys else None
+        more = find_keys(connection, environment, wanted, after=after, limit=KEYS_OF_A_LOOK)
+        keys += more
+        if len(more) < KEYS_OF_A_LOOK:
+            break
+    ids = list({key.endpoint_id for key in keys})
+    rows = connection.execute(for_environment(environment, SELECT_SENDABLE), {"ids": ids})
+    sendable = {row[0] for row in rows}
+    found = [key for key in reversed(keys) if key.endpoint_id in sendable]
+    return found, len(keys) - len(found)
+
+
+def retry_many(change: Change, environment: Environment, keys: Sequence[Key]) -> int:
+    """Start a new series of each that is finished still; return of how many."""
+    return sum(_retry(change, environment, key) for key in keys)
+
+
+def _retry(change: Change, environment: Environment, key: Key) -> bool:
+    values = retry_values(key.endpoint_id, key.event_id)
+    row = change.connection.execute(for_environment(environment, RETRY), values).fetchone()
+    if row is None:
+        return False
+    target = f"delivery:{environment}/{key.endpoint_id}/{key.event_id}"
+    change.record("delivery.retried", target, before={"state": row[0]}, after={"state": "pending"})
+    return True
+
+
+SELECT_STANDING = """
+SELECT endpoints.state, partners.state, name
+FROM {env}.endpoints JOIN {env}.partners ON partners.id = partner_id
+WHERE endpoints.id = %(endpoint_id)s
+"""
+
+
+def _require_sendable(
+    connection: Connection[TupleRow], environment: Environment, endpoint_id: UUID
+) -> None:
+    """Raise unless something can be sent to an endpoint: NotFoundError, ConflictError."""
+    statement = for_environment(environment, SELECT_STANDING)
+    row = connection.execute(statement, {"endpoint_id": endpoint_id}).fetchone()
+    if row is None:
+        endpoints.refuse_unknown(environment, endpoint_id)
+    state, partner_state, partner = row
+    if partner_state != "active":
+        msg = f"partner {partner} is suspended: resume it first"
+        raise ConflictError(msg)
+    if state == EndpointState.DELETED:
+        raise ConflictError(endpoints.DELETED)
+    if state != EndpointState.ACTIVE:
+        msg = "this webhook is disabled: enable it first"
+        raise ConflictError(msg)

@@ -1,0 +1,1 @@
+"""Endpoints: partners' webhooks as operations see and change them."""

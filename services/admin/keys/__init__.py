@@ -1,0 +1,1 @@
+"""Keys: partners' API keys; made, rotated, revoked and listed."""

@@ -1,0 +1,225 @@
+"""Secrets at rest, their rotation: every stored secret sealed with the newest master key.
+
+Safe while services run: a row is written only if it still holds what was read, so that a partner's
+own rotation is never undone. Nothing of the gateway's configuration changes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, LiteralString, NamedTuple
+from uuid import UUID
+
+import msgspec
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow, class_row
+
+from services.admin.audit.rows import Actor
+from services.admin.changes import Admin, Change
+from services.core.encryption import MasterKeyError, SecretBox
+from services.core.environments import Environment
+
+BATCH = 500  # secrets read at once; sealing one again and writing it takes about 0.6 ms
+NAMED_MOST = 100  # secrets that no key opens, which a report names
+
+Progress = Callable[[int, int], None]  # takes secrets done, and secrets in all
+NO_ID = UUID(int=0)
+
+
+class Place(NamedTuple):
+    """A column of sealed secrets."""
+
+    name: str  # as a report says it
+    table: tuple[str, str]
+    column: LiteralString
+    in_use: LiteralString  # SQL: whether anybody will open it again
+
+
+KEYS = Place("api key", ("control", "api_keys"), "sealed", "revoked_at IS NULL")
+NOT_DELETED: LiteralString = "stored.state <> 'deleted'"
+IN_OVERLAP: LiteralString = "stored.state <> 'deleted' AND previous_secret_until > now()"
+
+
+def _endpoints(environment: Environment) -> Iterator[Place]:
+    table = (str(environment), "endpoints")
+    yield Place(f"{environment} webhook secret", table, "secret", NOT_DELETED)
+    yield Place(f"{environment} previous webhook secret", table, "previous_secret", IN_OVERLAP)
+
+
+PLACES = (KEYS, *_endpoints(Environment.LIVE), *_endpoints(Environment.SANDBOX))
+
+
+class Unopened(msgspec.Struct, frozen=True):
+    """A secret that none of the master keys opens."""
+
+    place: str
+    id: UUID  # of the key or endpoint
+    partner: str
+    in_use: bool  # false: revoked, deleted or past its overlap, and so never opened again
+
+
+class SealReport(msgspec.Struct, kw_only=True):
+    """What was found and done: total = newest + resealed + older + unopened."""
+
+    total: int = 0
+    newest: int = 0  # sealed with the newest key already
+    resealed: int = 0
+    older: int = 0  # sealed with an older key, still
+    unopened: int = 0
+    unopened_in_use: int = 0
+    unopened_named: list[Unopened] = msgspec.field(default_factory=list[Unopened])
+
+    @property
+    def needs_older_keys(self) -> bool:
+        """Whether anything would be lost, or is, with the newest key alone."""
+        return bool(self.older or self.unopened_in_use)
+
+
+class _Row(msgspec.Struct):
+    id: UUID
+    partner: str
+    sealed: bytes
+    in_use: bool
+
+
+class Resealing:
+    """One run over every stored secret."""
+
+    def __init__(self, admin: Admin, *, progress: Progress = lambda _done, _total: None) -> None:
+        """`progress` is told of the secrets done."""
+        self._admin = admin
+        self._progress = progress
+
+    def check(self) -> SealReport:
+        """Say how many secrets are sealed with which key, and change nothing."""
+        with self._admin.reading() as connection:
+            return self._go_through(connection, SealReport(), lambda _place, _row: False)
+
+    def reseal(self, actor: Actor) -> SealReport:
+        """Seal what is sealed with an older key; what was done is noted also if it breaks off.
+
+        `older` counts what changed while it was being sealed, and so may need another run.
+        """
+        report = SealReport()
+        began: UUID | None = None  # the line in the audit log, before the first change
+        with self._admin.reading() as connection:
+
+            def seal(place: Place, row: _Row) -> bool:
+                nonlocal began
+                began = began or self._note(connection, actor, "secrets.reseal_began", {})
+                return write(connection, place, row, self._admin.box)
+
+            try:
+                self._go_through(connection, report, seal)
+            finally:
+                if began and not connection.broken:
+                    told: dict[str, Any] = msgspec.to_builtins(report)
+                    del told["unopened_named"]
+                    told["began"] = began
+                    self._note(connection, actor, "secrets.resealed", told)
+        return report
+
+    def _go_through(
+        self,
+        connection: Connection[TupleRow],
+        report: SealReport,
+        seal: Callable[[Place, _Row], bool],
+    ) -> SealReport:
+        total = sum(count(connection, place) for place in PLACES)
+        for place in PLACES:
+            for batch in batches(connection, place):
+                for row in batch:
+                    self._take(place, row, report, seal)
+                self._progress(report.total, max(total, report.total))
+        return report
+
+    def _take(
+        self, place: Place, row: _Row, report: SealReport, seal: Callable[[Place, _Row], bool]
+    ) -> None:
+        report.total += 1
+        if self._admin.box.is_newest(row.sealed):
+            report.newest += 1
+            return
+        try:
+            self._admin.box.open(row.sealed)
+        except MasterKeyError:
+            report.unopened += 1
+            report.unopened_in_use += row.in_use
+            if len(report.unopened_named) < NAMED_MOST:
+                report.unopened_named.append(Unopened(place.name, row.id, row.partner, row.in_use))
+            return
+        if seal(place, row):
+            report.resealed += 1
+        else:
+            report.older += 1
+
+    def _note(
+        self, connection: Connection[TupleRow], actor: Actor, action: str, told: dict[str, Any]
+    ) -> UUID:
+        with connection.transaction():
+            change = Change(connection, actor, self._admin.box)
+            return change.record(action, "secrets", after=told)
+
+
+COUNT: LiteralString = "SELECT count(*) FROM {table} WHERE {column} IS NOT NULL"
+
+
+def count(connection: Connection[TupleRow], place: Place) -> int:
+    """Return how many secrets a place has."""
+    found = connection.execute(_for(COUNT, place)).fetchone()
+    return 0 if found is None else int(found[0])
+
+
+SELECT_IN_USE: LiteralString = """
+SELECT {column} FROM {table} AS stored WHERE {column} IS NOT NULL AND ({in_use})
+"""
+
+
+def queries_in_use() -> list[sql.Composed]:
+    """Return a query for each place, of the secrets in it that somebody will open again."""
+    return [_for(SELECT_IN_USE, place) for place in PLACES]
+
+
+SELECT_BATCH: LiteralString = """
+SELECT stored.id, partners.name AS partner, {column} AS sealed, ({in_use}) AS in_use
+FROM (
+    SELECT * FROM {table} WHERE id > %(after)s AND {column} IS NOT NULL
+    ORDER BY id LIMIT %(batch)s
+) AS stored JOIN {partners} AS partners ON partners.id = stored.partner_id
+ORDER BY stored.id
+"""
+
+
+def batches(connection: Connection[TupleRow], place: Place) -> Iterator[Sequence[_Row]]:
+    """Yield the secrets of a place, by id."""
+    after = NO_ID
+    while True:
+        cursor = connection.cursor(row_factory=class_row(_Row))
+        rows = cursor.execute(
+            _for(SELECT_BATCH, place), {"after": after, "batch": BATCH}
+        ).fetchall()
+        if not rows:
+            return
+        yield rows
+        after = rows[-1].id
+
+
+UPDATE_ONE: LiteralString = """
+UPDATE {table} SET {column} = %(new)s WHERE id = %(id)s AND {column} = %(old)s
+"""
+
+
+def write(connection: Connection[TupleRow], place: Place, row: _Row, box: SecretBox) -> bool:
+    """Seal one secret again, unless it changed since it was read; a statement of its own.
+
+    Several rows in a transaction could deadlock with claims of deliveries, which lock endpoints.
+    """
+    values = {"id": row.id, "old": row.sealed, "new": box.seal(box.open(row.sealed))}
+    return connection.execute(_for(UPDATE_ONE, place), values).rowcount == 1
+
+
+def _for(statement: LiteralString, place: Place) -> sql.Composed:
+    return sql.SQL(statement).format(
+        table=sql.Identifier(*place.table),
+        partners=sql.Identifier(place.table[0], "partners"),
+        column=sql.Identifier(place.column),
+        in_use=sql.SQL(place.in_use),
+    )

@@ -1,0 +1,1 @@
+"""Partners: created, changed, suspended and listed."""

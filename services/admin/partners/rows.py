@@ -1,0 +1,99 @@
+"""Partners: the rows of control.partners, listed and found, with how many of their keys work."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import LiteralString, NoReturn
+from uuid import UUID
+
+import msgspec
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow, class_row
+
+from services.admin.pages import Listing, Page, listing
+from services.admin.refusals import NotFoundError
+from services.core.environments import Environment
+
+
+class PartnerState(StrEnum):
+    """Whether a partner may call; the schema's check lists the same."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"  # every request gets 403 PARTNER_SUSPENDED, and nothing is sent to it
+
+
+class Partner(msgspec.Struct, frozen=True):
+    """A partner of both environments."""
+
+    id: UUID
+    name: str
+    tier: str
+    contact: str
+    state: PartnerState
+    created_at: datetime
+    keys: dict[Environment, int]  # how many work now
+
+
+class PartnerFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which partners are listed; None: whichever."""
+
+    search: str | None = None  # a part of the name or the contact, in small or capital letters
+    tier: str | None = None
+    state: PartnerState | None = None
+
+
+# Keys are counted for the rows of the page, not for all partners.
+COUNTED: LiteralString = """
+SELECT found.*, counted.keys FROM ({found}) AS found CROSS JOIN LATERAL (
+    SELECT json_build_object(
+        'live', count(*) FILTER (WHERE environment = 'live'),
+        'sandbox', count(*) FILTER (WHERE environment = 'sandbox')
+    ) AS keys
+    FROM control.api_keys WHERE partner_id = found.id
+        AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+) AS counted
+ORDER BY found.name
+"""
+
+SELECT_PARTNERS: LiteralString = """
+SELECT id, name, tier, contact, state, created_at FROM control.partners
+WHERE (%(search)s::text IS NULL OR position(lower(%(search)s) IN lower(name)) > 0
+        OR position(lower(%(search)s) IN lower(contact)) > 0)
+    AND (%(tier)s::text IS NULL OR tier = %(tier)s)
+    AND (%(state)s::text IS NULL OR state = %(state)s)
+    AND (%(after)s::text IS NULL OR name > %(after)s)
+ORDER BY name LIMIT %(limit)s
+"""
+
+
+def list_partners(
+    connection: Connection[TupleRow], wanted: PartnerFilter, page: Page
+) -> Listing[Partner]:
+    """Return partners by name."""
+    values = {**msgspec.structs.asdict(wanted), "after": page.after, "limit": page.limit + 1}
+    cursor = connection.cursor(row_factory=class_row(Partner))
+    statement = sql.SQL(COUNTED).format(found=sql.SQL(SELECT_PARTNERS))
+    rows = cursor.execute(statement, values, prepare=False).fetchall()
+    return listing(rows, page, lambda partner: partner.name)
+
+
+SELECT_PARTNER: LiteralString = """
+SELECT id, name, tier, contact, state, created_at FROM control.partners WHERE name = %(name)s
+"""
+
+
+def find_partner(connection: Connection[TupleRow], name: str) -> Partner | None:
+    """Return the partner of this name, if there is one."""
+    cursor = connection.cursor(row_factory=class_row(Partner))
+    statement = sql.SQL(COUNTED).format(found=sql.SQL(SELECT_PARTNER))
+    return cursor.execute(statement, {"name": name}).fetchone()
+
+
+def read_partner(connection: Connection[TupleRow], name: str) -> Partner:
+    """Return the partner of this name. Raises NotFoundError."""
+    return find_partner(connection, name) or refuse_unknown(name)
+
+
+def refuse_unknown(name: str) -> NoReturn:
+    """Raise the NotFoundError of a partner that there is not."""
+    msg = f"there is no partner {name}: `partnerapi partners list` shows them"
+    raise NotFoundError(msg)

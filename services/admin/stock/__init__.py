@@ -1,0 +1,1 @@
+"""Stock: products read and set, and the daily CSV import."""

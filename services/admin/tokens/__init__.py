@@ -1,0 +1,1 @@
+"""Tokens: who may call admin's API, and in which role."""

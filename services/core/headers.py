@@ -1,0 +1,14 @@
+"""Core: the header names that the gateway and the services agree on (KONG.md)."""
+
+import re
+
+API_KEY = "X-API-Key"
+BACKEND_TOKEN = "X-Backend-Token"  # noqa: S105 -- the header's name, not a token
+REQUEST_ID = "X-Request-ID"
+CONSUMER_USERNAME = "X-Consumer-Username"
+CONSUMER_CUSTOM_ID = "X-Consumer-Custom-ID"
+ANONYMOUS_CONSUMER = "X-Anonymous-Consumer"
+CREDENTIAL_IDENTIFIER = "X-Credential-Identifier"
+
+# A caller's own request id is kept when it looks like this; gateway/plugins/error-envelope agrees.
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -1,0 +1,77 @@
+"""Core: a look at the stored secrets at a program's start: do its master keys open them all?
+
+A Fernet token does not name its key, so that every secret in use is decrypted: 30 us each, in a
+thread, once. A program that lacks a key starts all the same, because it serves everything else; it
+logs `master_keys.missing` and shows how many secrets it cannot decrypt.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+
+import psycopg
+import structlog
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from psycopg.abc import Query
+
+from services.core.database import KEEPALIVE
+from services.core.encryption import MasterKeyError, SecretBox
+
+AGAIN = 5.0  # seconds until the next try while the database is away
+
+log = structlog.get_logger()
+
+
+class StoredSecrets(Collector):
+    """Counts the stored secrets that none of this process's master keys opens."""
+
+    def __init__(self, database_url: str, box: SecretBox, queries: Sequence[Query]) -> None:
+        """Take `queries` that return one column each: the encrypted secrets in use."""
+        self._database_url = database_url
+        self._box = box
+        self._queries = queries
+        self._undecryptable: int | None = None
+
+    def start(self) -> None:
+        """Look in a thread, as soon as the database answers."""
+        threading.Thread(target=self._look, name="stored secrets", daemon=True).start()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return how many there were at the start; nothing before the look."""
+        found = GaugeMetricFamily(
+            "stored_secrets_undecryptable",
+            "Stored secrets in use that none of MASTER_KEYS opened when the program started.",
+        )
+        if self._undecryptable is not None:
+            found.add_metric([], self._undecryptable)
+        yield found
+
+    def _look(self) -> None:
+        pause = threading.Event()
+        while True:
+            try:
+                secrets = self._read()
+            except psycopg.Error:
+                pause.wait(AGAIN)  # the program says itself that its database is away
+                continue
+            break
+        self._undecryptable = sum(not self._opens(each) for each in secrets)
+        if self._undecryptable:
+            log.error(
+                "master_keys.missing",
+                undecryptable=self._undecryptable,
+                secrets=len(secrets),
+                hint="MASTER_KEYS lacks a key that stored secrets are encrypted with",
+            )
+
+    def _read(self) -> list[bytes]:
+        with psycopg.connect(self._database_url, connect_timeout=2, **KEEPALIVE) as connection:
+            return [row[0] for each in self._queries for row in connection.execute(each)]
+
+    def _opens(self, sealed: bytes) -> bool:
+        try:
+            self._box.open(sealed)
+        except MasterKeyError:
+            return False
+        return True

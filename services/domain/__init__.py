@@ -1,0 +1,1 @@
+"""Domain: stock, events, states, redelivery and keys as more than one service uses them."""

@@ -1,0 +1,1 @@
+"""Domain, webhooks: states of endpoints and deliveries, and the locks around them."""

@@ -1,1 +1,0 @@
-"""Kernel: what two services need or outsiders see. A closed list; it imports no service."""

@@ -1,0 +1,99 @@
+"""Exchange: one request on its way through the plugins, and what they decided about it."""
+
+from typing import TYPE_CHECKING
+
+from services.local.gateway.responses import HeaderList
+
+if TYPE_CHECKING:
+    from services.local.gateway.body import RequestBody
+    from services.local.gateway.model import Configuration, Consumer, Credential, Route
+
+
+class Exchange:
+    """One request. Header names are lower case; nothing here outlives the request."""
+
+    __slots__ = (
+        "body",
+        "client_host",
+        "configuration",
+        "consumer",
+        "credential",
+        "forwarded",
+        "headers",
+        "host",
+        "kong_request_id",
+        "limit_headers",
+        "method",
+        "path",
+        "query",
+        "raw_path",
+        "removed",
+        "route",
+        "server_port",
+        "single",
+    )
+
+    def __init__(
+        self,
+        configuration: "Configuration",
+        *,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        headers: HeaderList,
+        client_host: str,
+        server_port: int,
+        kong_request_id: str,
+    ) -> None:
+        self.configuration = configuration  # the one of its beginning, whatever is posted meanwhile
+        self.method = method
+        self.raw_path = raw_path
+        self.query = query
+        self.headers = headers
+        # The last value of each name: enough where a second one makes no difference.
+        self.single = dict(headers)
+        self.host, _ = split_host(self.single.get(b"host", b""))
+        self.body: RequestBody  # set right after
+        self.client_host = client_host
+        self.server_port = server_port
+        self.kong_request_id = kong_request_id
+        self.path = b""  # normalised, set by the router
+        self.route: Route | None = None
+        self.consumer: Consumer | None = None
+        self.credential: Credential | None = None
+        self.forwarded: dict[bytes, bytes] = {}  # headers set for the service
+        self.removed: set[bytes] = set()  # headers kept from the service
+        self.limit_headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return a request header as plugins before this one left it."""
+        if name in self.forwarded:
+            return self.forwarded[name]
+        return None if name in self.removed else self.single.get(name)
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return every value that the client sent under a name."""
+        if name not in self.single:
+            return []
+        return [value for key, value in self.headers if key == name]
+
+    def set_header(self, name: bytes, value: bytes) -> None:
+        """Set a header for the service, in place of what the client sent."""
+        self.forwarded[name] = value
+
+    def remove_header(self, name: bytes) -> None:
+        """Keep a header from the service."""
+        self.removed.add(name)
+        self.forwarded.pop(name, None)
+
+
+def split_host(host: bytes) -> tuple[bytes, bytes]:
+    """Return a Host header's name and its port, if it has one, in the one way of writing them.
+
+    error-envelope does so in Kong: lower case, and no dot at the end of the name.
+    """
+    host = host.lower()
+    name, colon, port = host.rpartition(b":")
+    if not (colon and port.isdigit()):
+        name, port = host, b""
+    return name.removesuffix(b"."), port

@@ -1,0 +1,27 @@
+"""Plugins: one module for each, named as Kong names it; REGISTRY is all that a file may use."""
+
+from collections.abc import Mapping
+
+from services.local.gateway.plugins.acl import Acl
+from services.local.gateway.plugins.backend_token import BackendToken
+from services.local.gateway.plugins.base import Plugin
+from services.local.gateway.plugins.correlation_id import CorrelationId
+from services.local.gateway.plugins.error_envelope import ErrorEnvelope
+from services.local.gateway.plugins.key_auth import KeyAuth
+from services.local.gateway.plugins.prometheus import Prometheus
+from services.local.gateway.plugins.rate_limiting import RateLimiting
+from services.local.gateway.plugins.request_size_limiting import RequestSizeLimiting
+from services.local.gateway.plugins.request_termination import RequestTermination
+
+_ALL: tuple[type[Plugin], ...] = (
+    Acl,
+    BackendToken,
+    CorrelationId,
+    ErrorEnvelope,
+    KeyAuth,
+    Prometheus,
+    RateLimiting,
+    RequestSizeLimiting,
+    RequestTermination,
+)
+REGISTRY: Mapping[str, type[Plugin]] = {plugin.NAME: plugin for plugin in _ALL}

@@ -1,0 +1,1 @@
+"""Policy: gateway/kong.yml as pure functions: read, check, render, explain."""

@@ -1,0 +1,201 @@
+"""Entities: the values of a kong.yml -> its services, routes, consumers, plugins and tiers.
+
+Reads as much as there is: what is not as it should be is left to structure.py to report.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from services.policy.check import kong
+from services.policy.check.fields import setting
+from services.policy.check.source import Value
+
+KEY_AUTH, ACL, LIMIT = "key-auth", "acl", "rate-limiting"
+
+
+@dataclass(eq=False, slots=True)
+class Entity:
+    """One entity of the file; a tier is one of kind `plugins`."""
+
+    kind: str
+    value: Value
+    parent: "Entity | None" = None
+    via: int | None = None  # the line of the alias through which it is reached
+    tier: str | None = None
+    # A plugin's service, route and consumer; a route's service; a credential's consumer.
+    targets: dict[str, "Entity"] = field(default_factory=dict[str, "Entity"])
+
+    def text(self, name: str) -> str | None:
+        """Return a field that is a text, else None."""
+        value = self.value.map.get(name)
+        return value.data if value and isinstance(value.data, str) else None
+
+    def texts(self, name: str) -> list[str]:
+        """Return the texts of a field that is a list."""
+        return [text for _, text in self.texts_with_lines(name)]
+
+    def texts_with_lines(self, name: str) -> Iterator[tuple[int, str]]:
+        """Yield the texts of a field that is a list, each with its line."""
+        value = self.value.map.get(name)
+        for item in value.items if value else ():
+            if isinstance(item.data, str) and item.data:
+                yield item.line, item.data
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        own = self.text("username") or self.text("name") or self.text("custom_id")
+        own = own or self.text("target")
+        return own or self.text("id") or self.text("group") or "without a name"
+
+    @property
+    def label(self) -> str:
+        """What sentences call it: `key-auth of service query-live`."""
+        if self.tier is not None:
+            return f"tier {self.tier}"
+        if self.kind in kong.SCOPES:
+            return f"{kong.SCOPES[self.kind]} {self.name}"
+        if self.kind != "plugins":
+            what = kong.OTHERS[self.kind]
+            if self.kind in {"upstreams", "targets"}:
+                what = f"{what} {self.name}"
+            elif self.parent is None:
+                what = f"this {what}"
+            return f"{what} of {self.parent.label}" if self.parent else what
+        above = [self.targets[s] for s in kong.SCOPES.values() if s in self.targets]
+        return f"{self.name} of {' and '.join(t.label for t in above)}" if above else (
+            f"global {self.name}")  # fmt: skip
+
+    @property
+    def line(self) -> int:
+        """The line on which it begins."""
+        return self.value.line
+
+    def setting_texts(self, path: str) -> list[str]:
+        """Return the texts of a plugin's field that is a list."""
+        value = self.setting(path)
+        items = cast("list[object]", value) if isinstance(value, list) else []
+        return [item for item in items if isinstance(item, str)]
+
+    @property
+    def enabled(self) -> bool:
+        """Whether Kong runs it."""
+        value = self.value.map.get("enabled")
+        return value is None or value.data is not False
+
+    @property
+    def config(self) -> Value | None:
+        """A plugin's config."""
+        return self.value.map.get("config")
+
+    def setting(self, path: str) -> Any:  # noqa: ANN401 -- any YAML
+        """Return what counts for a plugin's field, such as `redis.host`: written or default."""
+        return setting(kong.PLUGINS[self.name], self.config, path)
+
+    def line_of(self, path: str) -> int:
+        """Return the line of a plugin's field, or of the plugin if it is left out."""
+        value = self.config
+        for name in path.split("."):
+            value = value.map.get(name) if value else None
+        return value.line if value else self.line
+
+
+class Policy:
+    """Everything that a kong.yml says, by Kong's rules of which plugin runs when."""
+
+    def __init__(self, root: Value) -> None:
+        self.root = root
+        self.entities: list[Entity] = []
+        for kind in kong.CHILDREN[""]:
+            self._read(kind, root.map.get(kind), None, None)
+        self.tiers = dict(_tiers(root))
+        self._resolve()
+        self._instances = {
+            (plugin.name, *(plugin.targets.get(s) for s in kong.SCOPES.values())): plugin
+            for plugin in reversed(self.of("plugins"))
+            if plugin.enabled
+        }
+
+    def of(self, kind: str, parent: Entity | None = None) -> list[Entity]:
+        """Return the entities of a kind, or those of them that stand under one."""
+        return [e for e in self.entities if e.kind == kind and parent in (None, e.parent)]
+
+    def named(self, kind: str, name: str | None) -> Entity | None:
+        """Return the entity that others may call so, if there is one."""
+        own = "username" if kind == "consumers" else "name"
+        return next(
+            (e for e in self.of(kind) if name and name in (e.text(own), e.text("id"))), None
+        )
+
+    def upstream(self, service: Entity) -> Entity | None:
+        """Return the upstream that a service's url names as its host, if it names one."""
+        try:
+            host = urlsplit(service.text("url") or "").hostname
+        except ValueError:
+            return None
+        names = {upstream.text("name"): upstream for upstream in reversed(self.of("upstreams"))}
+        return names.get(host) if host else None
+
+    def add_to_consumer(self, consumer: Entity, plugin: Entity) -> None:
+        """Add a plugin to a consumer that the file does not hold."""
+        self._instances[plugin.name, None, None, consumer] = plugin
+
+    def instance(self, name: str, route: Entity | None, consumer: Entity | None) -> Entity | None:
+        """Return the one instance of a plugin that runs for a request, if any (KONG.md)."""
+        service = route.targets.get("service") if route else None
+        precedence = (
+            (service, route, consumer),
+            (None, route, consumer),
+            (service, None, consumer),
+            (service, route, None),
+            (None, None, consumer),
+            (None, route, None),
+            (service, None, None),
+            (None, None, None),
+        )
+        found = (self._instances.get((name, *scope)) for scope in precedence)
+        return next((plugin for plugin in found if plugin), None)
+
+    def groups(self, consumer: Entity) -> set[str]:
+        """Return the acl groups of a consumer."""
+        acls = (e for e in self.of("acls") if e.targets.get("consumer") is consumer)
+        return {group for e in acls if (group := e.text("group"))}
+
+    def _read(self, kind: str, value: Value | None, parent: Entity | None, via: int | None) -> None:
+        if value is not None and value.aliased:
+            via = value.at
+        for item in value.items if value else ():
+            if not isinstance(item.data, dict):
+                continue
+            here = item.at if item.aliased else via
+            entity = Entity(kind, item, parent, here)
+            if parent is not None and parent.kind in kong.SCOPES:
+                entity.targets[kong.SCOPES[parent.kind]] = parent
+            self.entities.append(entity)
+            for child in kong.CHILDREN.get(kind, ()):
+                self._read(child, item.map.get(child), entity, here)
+
+    def _resolve(self) -> None:
+        """Find the entities that others name in a field: `service: query-live`."""
+        for entity in self.entities:
+            for kind, scope in kong.SCOPES.items():
+                if scope in kong.ENTITIES[entity.kind] and scope not in entity.targets:
+                    target = self.named(kind, entity.text(scope))
+                    if target is not None:
+                        entity.targets[scope] = target
+
+
+def tiers_value(root: Value) -> Value | None:
+    """Return the map of tiers under `_ignore`, if there is one."""
+    ignored = root.map.get("_ignore")
+    return next(
+        (e.map["tiers"] for e in (ignored.items if ignored else ()) if "tiers" in e.map), None
+    )
+
+
+def _tiers(root: Value) -> Iterator[tuple[str, Entity]]:
+    found = tiers_value(root)
+    for name, value in found.map.items() if found else ():
+        yield name, Entity("plugins", value, tier=name)

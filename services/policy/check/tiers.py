@@ -1,0 +1,53 @@
+"""Tiers: what the renderer copies to each partner, from `_ignore`."""
+
+from collections.abc import Iterator
+
+from services.policy.check import kong
+from services.policy.check.entities import LIMIT, Entity, Policy, tiers_value
+from services.policy.check.faults import Fault
+from services.policy.check.fields import Owner, check_fields
+from services.policy.check.source import Value, kind_of
+
+# Copied to every partner, where each must be another one's or none.
+_ONE_OF_A_KIND = ("id", "instance_name", "service", "route", "consumer")
+
+
+def tier_faults(policy: Policy) -> Iterator[Fault]:
+    """Yield what is wrong with the tiers, and with their list."""
+    given = tiers_value(policy.root)
+    if given is None or given.data in (None, {}):
+        ignored = policy.root.map.get("_ignore")
+        line = given.at if given else ignored.at if ignored else policy.root.line
+        words = "a list entry `- tiers:` with a rate-limiting plugin for each"
+        yield Fault(line, f"there are no tiers: put {words} under `_ignore`")
+    elif not isinstance(given.data, dict):
+        yield Fault(given.line, f"`tiers` must be a map by name, not {kind_of(given.data)}")
+    for tier in policy.tiers.values():
+        yield from _tier_faults(tier)
+
+
+def _tier_faults(tier: Entity) -> Iterator[Fault]:
+    value = tier.value
+    if not isinstance(value.data, dict):
+        yield Fault(value.line, f"{tier.label} must be a plugin, not {kind_of(value.data)}")
+        return
+    if tier.text("name") != LIMIT:
+        line = value.map["name"].line if "name" in value.map else tier.line
+        yield Fault(line, f"{tier.label} must be a plugin with `name: rate-limiting`")
+        return
+    for name in _ONE_OF_A_KIND:
+        if name in value.map:
+            words = f"`{name}` of {tier.label} would be the same for every partner: take it out"
+            yield Fault(value.map[name].at, words)
+    if not tier.enabled:
+        line = value.map["enabled"].line
+        yield Fault(
+            line, f"{tier.label} is not enabled, so its partners have no limit: take it out"
+        )
+    rest = {n: v for n, v in value.map.items() if n not in (*_ONE_OF_A_KIND, "config")}
+    own = Value(rest, tier.line, at=value.at, node=0, aliased=False)
+    yield from check_fields(kong.ENTITIES["plugins"], own, Owner(tier.label, tier.line))
+    yield from check_fields(kong.PLUGINS[LIMIT], tier.config, Owner(tier.label, tier.line))
+    if tier.setting("limit_by") == "ip":
+        words = "must be consumer: a tier is for a partner, whatever its addresses"
+        yield Fault(tier.line_of("limit_by"), f"`limit_by` of {tier.label} {words}")

@@ -1,0 +1,74 @@
+"""Upstreams: targets that Kong would misread, and services that name no upstream."""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from services.policy.check.entities import Entity, Policy
+from services.policy.check.faults import Fault, nearest
+
+_UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_TARGET = re.compile(r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\])(:(?P<port>\d+))?")
+_MAX_PORT = 65535
+
+
+def target_faults(policy: Policy, upstream: Entity) -> Iterator[Fault]:
+    """Yield what is wrong with an upstream's name and with its targets."""
+    name = upstream.text("name")
+    if name and not _UPSTREAM_NAME.fullmatch(name):
+        line = upstream.value.map["name"].line
+        yield Fault(line, f"`name` of {upstream.label} must be a host name, without a port")
+    targets = policy.of("targets", upstream)
+    if not targets:
+        words = "has no `targets`, so its services get no requests: name one at least"
+        yield Fault(upstream.line, f"{upstream.label} {words}")
+    elif all(weight(target) == 0 for target in targets):
+        words = "has targets of weight 0 alone, so its services get no requests: give one a weight"
+        yield Fault(upstream.line, f"{upstream.label} {words}")
+    first: dict[str, int] = {}
+    for target in targets:
+        address = target.text("target")
+        if not address:
+            continue
+        line = target.value.map["target"].line
+        yield from (Fault(line, f"{target.label} {words}") for words in _address_words(address))
+        if address.lower() in first:
+            words = f"is there already (line {first[address.lower()]}): keep one"
+            yield Fault(line, f"{target.label} {words}")
+        first.setdefault(address.lower(), line)
+
+
+def weight(target: Entity) -> int:
+    """Return a target's share of the requests; Kong's default is 100."""
+    value = target.value.map.get("weight")
+    return value.data if value and isinstance(value.data, int) else 100
+
+
+def _address_words(address: str) -> Iterator[str]:
+    found = _TARGET.fullmatch(address)
+    if not found:
+        yield "must be host:port, such as query:8101, without http:// and a path"
+    elif found["port"] is None:
+        yield "has no port, and Kong would take 8000: write host:port, such as query:8101"
+    elif not 0 < int(found["port"]) <= _MAX_PORT:
+        yield f"must have a port from 1 to {_MAX_PORT:,}"
+
+
+def host_faults(policy: Policy, service: Entity) -> Iterator[Fault]:
+    """Yield what is wrong with the host of a service's url: an upstream, or a name with a dot."""
+    try:
+        parts = urlsplit(service.text("url") or "")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return
+    if not host or parts.scheme not in {"http", "https"}:
+        return
+    line = service.value.map["url"].line
+    upstream = policy.upstream(service)
+    if upstream is not None and port is not None:
+        words = f"names {upstream.label} and a port, which Kong ignores: a port belongs to a target"
+        yield Fault(line, f"`url` of {service.label} {words}")
+    elif upstream is None and "." not in host and ":" not in host:
+        names = [name for each in policy.of("upstreams") if (name := each.text("name"))]
+        words = f"names no upstream of the file, so nothing checks `{host}`"
+        yield Fault(line, f"`url` of {service.label} {words}: {nearest(host, names)}")
