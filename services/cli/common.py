@@ -4,8 +4,6 @@ Exit codes: 0 done; 1 not done; 2 wrong usage; 3 done in PostgreSQL but only in 
 node does not run it yet, an import had lines that were refused); 4 PostgreSQL can't be reached.
 """
 
-import os
-import pwd
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +14,6 @@ import click
 import msgspec
 import psycopg
 
-from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
 from services.admin.gateway.publisher import Published
 from services.admin.pages import LIMIT, Listing
@@ -93,16 +90,6 @@ def _lent(
     connection: psycopg.Connection[Any],
 ) -> Generator[psycopg.Connection[Any]]:
     yield connection
-
-
-def this_actor() -> Actor:
-    """Return who runs this command, as the operating system knows them."""
-    uid = os.getuid()
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container may run as a user that its image does not list
-        name = f"uid-{uid}"
-    return Actor(f"cli:{name}")
 
 
 def tell(published: Published, seconds: float) -> None:

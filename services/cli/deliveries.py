@@ -11,6 +11,7 @@ from uuid import UUID
 
 import click
 
+from services.admin.audit.system_user import this_actor
 from services.admin.changes import Admin
 from services.admin.deliveries.redelivery import (
     find_retriable,
@@ -42,7 +43,6 @@ from services.cli.common import (
     show_listing,
     show_table,
     shown,
-    this_actor,
     yes_option,
 )
 from services.cli.progress import ProgressLine

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import click
 
+from services.admin.audit.system_user import this_actor
 from services.admin.changes import Admin
 from services.admin.endpoints.rows import (
     Endpoint,
@@ -25,7 +26,6 @@ from services.cli.common import (
     show_json,
     show_listing,
     show_table,
-    this_actor,
 )
 from services.core.environments import Environment
 

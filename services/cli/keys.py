@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import click
 
 from services.admin.after_change import ChangedKey, MadeKey, RotatedKey
+from services.admin.audit.system_user import this_actor
 from services.admin.changes import Admin
 from services.admin.keys.changes import create_key, revoke_key, rotate_key, set_expiry
 from services.admin.keys.rows import Key, KeyFilter, KeyState, NewKey, find_key, list_keys
@@ -23,7 +24,6 @@ from services.cli.common import (
     show_json,
     show_listing,
     shown,
-    this_actor,
     yes_option,
 )
 from services.core.environments import Environment

@@ -3,6 +3,7 @@
 import click
 
 from services.admin.after_change import ChangedPartner
+from services.admin.audit.system_user import this_actor
 from services.admin.changes import Admin
 from services.admin.pages import Page
 from services.admin.partners.changes import (
@@ -30,7 +31,6 @@ from services.cli.common import (
     show_json,
     show_listing,
     shown,
-    this_actor,
     yes_option,
 )
 from services.core.environments import Environment

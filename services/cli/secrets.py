@@ -4,8 +4,9 @@ import sys
 
 import click
 
+from services.admin.audit.system_user import this_actor
 from services.admin.master_key import Resealing, SealReport
-from services.cli.common import FindEnvironment, admin, json_option, show_json, this_actor
+from services.cli.common import FindEnvironment, admin, json_option, show_json
 from services.cli.progress import ProgressLine
 from services.core.encryption import make_master_key
 from services.core.wording import counted

@@ -6,6 +6,7 @@ from typing import BinaryIO
 import click
 import psycopg
 
+from services.admin.audit.system_user import this_actor
 from services.admin.pages import Page
 from services.admin.stock.importing import RATE, BrokenOffError, Import, ImportOptions, ImportReport
 from services.admin.stock.rows import (
@@ -28,7 +29,6 @@ from services.cli.common import (
     show_json,
     show_listing,
     show_table,
-    this_actor,
     yes_option,
 )
 from services.cli.progress import ProgressLine

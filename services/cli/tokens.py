@@ -2,6 +2,7 @@
 
 import click
 
+from services.admin.audit.system_user import this_actor
 from services.admin.tokens.rows import Role, create_token, list_tokens, revoke_token
 from services.cli.common import (
     FindEnvironment,
@@ -10,7 +11,6 @@ from services.cli.common import (
     json_option,
     show_json,
     show_table,
-    this_actor,
     yes_option,
 )
 

@@ -1,4 +1,4 @@
-"""Admin: the form of an API key, its checksum and its fingerprint (A2).
+"""Domain: the form of an API key, its checksum and its fingerprint (A2).
 
 `pk_live_` or `pk_test_`, then 27 characters of random base62 (160 bits and more), then a checksum
 of 6, so that a mistyped or cut key is told from an unknown one without asking anybody.
@@ -17,6 +17,9 @@ RANDOM_LENGTH = 27  # 62 ** 27 is 2 ** 160.7
 CHECKSUM_LENGTH = 6  # 62 ** 6 is above 2 ** 32
 SHOWN_LENGTH = 12  # characters of a key that may be shown again: its prefix and four more
 
+MASKED_MOST = 600  # characters of a text with masked keys: a few faults of a node
+
+KEY_IN_TEXT = re.compile(r"(pk_(?:live|test)_[0-9A-Za-z]{4})[0-9A-Za-z]+")
 PATTERN = re.compile(r"(pk_live_|pk_test_)([0-9A-Za-z]{27})([0-9A-Za-z]{6})")
 
 
@@ -36,6 +39,12 @@ def is_well_formed(key: str) -> bool:
 def shown_part(key: str) -> str:
     """Return the first characters, by which people name a key."""
     return key[:SHOWN_LENGTH]
+
+
+def mask_keys(text: str) -> str:
+    """Return a text as it may be stored and shown: each API key masked, then cut."""
+    text = KEY_IN_TEXT.sub(r"\1...", text)
+    return text if len(text) <= MASKED_MOST else f"{text[:MASKED_MOST]}..."
 
 
 def fingerprint(key: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import psycopg
 
+from services.admin.audit.system_user import this_actor
 from services.admin.changes import Admin, Change
 from services.admin.keys.changes import create_key
 from services.admin.keys.rows import KeyState, find_key
@@ -15,7 +16,6 @@ from services.admin.partners.changes import create_partner
 from services.admin.partners.rows import find_partner
 from services.admin.refusals import NotFoundError, RefusedError
 from services.admin.settings import AdminSettings
-from services.cli.common import this_actor
 from services.core.encryption import MasterKeyError, SecretBox, make_master_key
 from services.core.environments import Environment
 from services.core.settings import load_settings

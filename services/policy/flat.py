@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from services.admin.gateway.nodes import shorten
-from services.domain.key_form import shown_part
+from services.domain.key_form import mask_keys, shown_part
 
 Document = dict[str, Any]
 Fields = dict[str, object]  # by dotted name; lists of texts sorted, for their order says nothing
@@ -100,7 +99,7 @@ def shown(name: str, value: object) -> str:
     if isinstance(value, str) and _SECRET.search(name) and not _REFERENCE.fullmatch(value):
         return "(hidden)"
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return shorten(text)
+    return mask_keys(text)
 
 
 def _walk(

@@ -1,12 +1,13 @@
 """Nodes: one gateway node over its Admin API: what it runs, and a text for it to run."""
 
-import re
 import socket
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 import msgspec
+
+from services.domain.key_form import mask_keys
 
 # Seconds. A healthy node answers in milliseconds, but Kong with one worker answers nothing while
 # it takes a large text.
@@ -21,10 +22,7 @@ KEEPALIVE = [
         if hasattr(socket, name)
     ),
 ]
-TOLD = 600  # characters of a refusal: a few faults
 TOLD_FAULTS = 5
-
-_KEY = re.compile(r"(pk_(?:live|test)_[0-9A-Za-z]{4})[0-9A-Za-z]+")
 
 
 class AwayError(Exception):
@@ -117,19 +115,13 @@ def refusal_words(body: bytes) -> str:
     try:
         document = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError:
-        return shorten(body.decode("utf-8", "replace"))
+        return mask_keys(body.decode("utf-8", "replace"))
     flattened: Any = document.get("flattened_errors")
     told = [_entity_words(e) for e in flattened or [] if isinstance(e, dict)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     if not told:
-        return shorten(str(document.get("message") or document.get("error") or document))
+        return mask_keys(str(document.get("message") or document.get("error") or document))
     more = [f"and {len(told) - TOLD_FAULTS} more"] if len(told) > TOLD_FAULTS else []
-    return shorten("; ".join(told[:TOLD_FAULTS] + more))
-
-
-def shorten(words: str) -> str:
-    """Return words of a node as they may be stored and shown: keys masked, then cut."""
-    words = _KEY.sub(r"\1...", words)
-    return words if len(words) <= TOLD else f"{words[:TOLD]}..."
+    return mask_keys("; ".join(told[:TOLD_FAULTS] + more))
 
 
 def _entity_words(entity: dict[str, Any]) -> str:
