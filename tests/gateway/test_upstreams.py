@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import Popen
 
+import psutil
 import pytest
 import yaml
 
@@ -45,10 +46,13 @@ class Target:
         wait_for(self._listens, f"target at {self.port}")
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal; after SIGKILL it is gone."""
+        """Send it a signal; after SIGKILL it is gone, after SIGSTOP it does nothing any more."""
         self.process.send_signal(number)
         if number is signal.SIGKILL:
             self.process.wait()
+        if number is signal.SIGSTOP:
+            state = psutil.Process(self.process.pid).status
+            wait_for(lambda: state() == psutil.STATUS_STOPPED, "the target stands still")
 
     def end(self) -> None:
         """End it, stopped or not."""

@@ -32,7 +32,6 @@ from services.query.changes import ChangeFeed
 from services.query.delta import Delta
 from services.query.memory import Bounds, Memory
 from services.query.store import Store
-from services.webhooks.delivery.schedule import RetrySchedule
 from services.webhooks.mail.mailer import Mailer
 from services.webhooks.monitoring.backlogs import DeliveryBacklog, OutboxBacklog, Pace
 from services.webhooks.monitoring.store import MonitoringStore
@@ -209,8 +208,6 @@ def webhook_rounds(session: Connection[Any]) -> Iterator[None]:
         ENVIRONMENT,
         wakeups,
         poll_seconds=1,
-        schedule=RetrySchedule.of("5,30,120,600"),
-        chance=lambda: 0.5,
         clock=clock,
     )
     mailer = Mailer(

@@ -320,10 +320,12 @@ class Hosting:
         """Say whether it answers; the first time, give its owner the password of the secret."""
         host = self.network.of_service("postgres")
         where = f"{host}:{POSTGRES_PORT}/postgres"
-        if postgres.answers(f"postgresql://postgres:{self._database_password}@{where}"):
+        volume = self.volume("postgres")
+        owner = f"postgresql://postgres:{self._database_password}@{where}"
+        if postgres.answers(volume, owner):
             return True
         first = f"postgresql://{postgres.SUPERUSER}:{self._superuser}@{where}"
-        if not postgres.answers(first):
+        if not postgres.answers(volume, first):
             return False
         with psycopg.connect(first, autocommit=True) as connection:
             connection.execute(f"ALTER ROLE postgres PASSWORD '{self._database_password}'")  # pyright: ignore[reportArgumentType]

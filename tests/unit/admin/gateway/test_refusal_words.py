@@ -2,9 +2,9 @@
 
 import json
 
-from services.admin.gateway.nodes import TOLD, refusal_words
+from services.admin.gateway.nodes import refusal_words
 from services.core.environments import Environment
-from services.domain.key_form import make_api_key, shown_part
+from services.domain.key_form import MASKED_MOST, make_api_key, shown_part
 
 
 def test_faults_are_told_by_entity_and_field() -> None:
@@ -48,7 +48,7 @@ def test_no_key_is_repeated() -> None:
 
 def test_a_key_at_the_end_of_what_is_told_is_not_cut_but_masked() -> None:
     key = make_api_key(Environment.LIVE)
-    for length in range(TOLD - 50, TOLD):
+    for length in range(MASKED_MOST - 50, MASKED_MOST):
         words = refusal_words(json.dumps({"message": "x" * length + " " + key}).encode())
         assert key[:13] not in words
 
@@ -56,4 +56,4 @@ def test_a_key_at_the_end_of_what_is_told_is_not_cut_but_masked() -> None:
 def test_a_long_refusal_is_cut() -> None:
     faults = [{"entity_type": f"e{n}", "errors": [{"message": "m" * 90}]} for n in range(40)]
     words = refusal_words(json.dumps({"flattened_errors": faults}).encode())
-    assert len(words) <= TOLD + 3
+    assert len(words) <= MASKED_MOST + 3
