@@ -9,8 +9,8 @@ import msgspec
 import structlog
 
 from services.local.gateway.body import Receive
+from services.local.gateway.configuration import NO_CONFIGURATION_HASH, Configuration
 from services.local.gateway.declarative import text_hash
-from services.local.gateway.model import NO_CONFIGURATION_HASH, Configuration
 from services.local.gateway.proxy import Proxy, Scope, Send
 from services.local.gateway.refusal import InvalidConfigurationError
 from services.local.gateway.responses import VERSION

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
+from services.local.gateway.configuration import Configuration
 from services.local.gateway.entities import Entity, read_entities
 from services.local.gateway.model import (
-    NO_CONFIGURATION_HASH,
+    Callers,
     Checks,
-    Configuration,
     Consumer,
     Credential,
     Route,
@@ -30,11 +30,6 @@ from services.local.gateway.router import Router
 def text_hash(text: str) -> str:
     """Return what Kong calls the configuration's hash: the MD5 of its text."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def no_configuration() -> Configuration:
-    """Return what a node has before it was ever given a file: no route at all."""
-    return Configuration(NO_CONFIGURATION_HASH, Router(()), Plans({}), {}, {})
 
 
 def load(text: str, surroundings: Surroundings) -> Configuration:
@@ -55,12 +50,14 @@ def load(text: str, surroundings: Surroundings) -> Configuration:
         plans=Plans(
             {key: plugin for e in _plugins(top) for key, plugin in _plugin(e, surroundings)}
         ),
-        consumers={name: consumer for entity, consumer in consumers for name in entity.names},
-        credentials={
-            credential.values["key"].encode(): Credential(credential.id, consumer)
-            for entity, consumer in consumers
-            for credential in entity.of("keyauth_credentials")
-        },
+        callers=Callers(
+            consumers={name: consumer for entity, consumer in consumers for name in entity.names},
+            credentials={
+                credential.values["key"].encode(): Credential(credential.id, consumer)
+                for entity, consumer in consumers
+                for credential in entity.of("keyauth_credentials")
+            },
+        ),
         upstreams=tuple(upstreams.values()),
     )
 

@@ -21,10 +21,10 @@ from services.core.logs import LogFormat, configure_logs
 from services.core.private_files import write_private
 from services.core.settings import SettingsError, load_settings
 from services.local.gateway.admin_api import AdminApi
+from services.local.gateway.configuration import Configuration, no_configuration
 from services.local.gateway.counters import CounterStores
-from services.local.gateway.declarative import load, no_configuration
+from services.local.gateway.declarative import load
 from services.local.gateway.export import export
-from services.local.gateway.model import Configuration
 from services.local.gateway.plugins.base import Surroundings
 from services.local.gateway.protocol import GatewayProtocol
 from services.local.gateway.proxy import Proxy

@@ -1,12 +1,8 @@
 """Exchange: one request on its way through the plugins, and what they decided about it."""
 
-from typing import TYPE_CHECKING
-
+from services.local.gateway.body import RequestBody
+from services.local.gateway.model import Callers, Consumer, Credential, Route
 from services.local.gateway.responses import HeaderList
-
-if TYPE_CHECKING:
-    from services.local.gateway.body import RequestBody
-    from services.local.gateway.model import Configuration, Consumer, Credential, Route
 
 
 class Exchange:
@@ -14,8 +10,8 @@ class Exchange:
 
     __slots__ = (
         "body",
+        "callers",
         "client_host",
-        "configuration",
         "consumer",
         "credential",
         "forwarded",
@@ -35,7 +31,7 @@ class Exchange:
 
     def __init__(
         self,
-        configuration: "Configuration",
+        callers: Callers,
         *,
         method: str,
         raw_path: bytes,
@@ -45,7 +41,7 @@ class Exchange:
         server_port: int,
         kong_request_id: str,
     ) -> None:
-        self.configuration = configuration  # the one of its beginning, whatever is posted meanwhile
+        self.callers = callers
         self.method = method
         self.raw_path = raw_path
         self.query = query

@@ -1,14 +1,7 @@
-"""Model: one accepted configuration; it never changes, a new one takes its place as a whole."""
+"""Model: the entities of a configuration: upstreams, services, routes, consumers and their keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from services.local.gateway.plugins.plan import Plans
-    from services.local.gateway.router import Router
-
-NO_CONFIGURATION_HASH = "0" * 32  # what Kong's status says while there is no configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +92,8 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Configuration:
-    """What one declarative file says."""
+class Callers:
+    """The consumers of a configuration and their keys."""
 
-    hash: str  # the MD5 of its text, as Kong computes it
-    router: "Router"
-    plans: "Plans"
     consumers: Mapping[str, Consumer]  # by id and by username
     credentials: Mapping[bytes, Credential]  # by key
-    upstreams: tuple[Upstream, ...] = ()

@@ -10,8 +10,8 @@ import structlog
 
 from services.core.logs import shown_path
 from services.local.gateway.body import ClientGoneError, Receive, RequestBody
+from services.local.gateway.configuration import Configuration
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.model import Configuration
 from services.local.gateway.plugins.base import Took
 from services.local.gateway.responses import (
     MALFORMED,
@@ -38,6 +38,14 @@ _NOT_RETURNED = frozenset(
 )
 
 _log = structlog.get_logger()
+
+
+class _Turn(Exchange):
+    """One request, with the configuration of its beginning, whatever is posted meanwhile."""
+
+    __slots__ = ("configuration",)
+
+    configuration: Configuration
 
 
 class Proxy:
@@ -82,7 +90,7 @@ class Proxy:
         response = await _say(exchange, answer, send, reason=reason)
         _log_phase(exchange, response, Took(loop.time() - began, None))
 
-    async def _decide(self, exchange: Exchange, fault: int | None) -> Answer | None:
+    async def _decide(self, exchange: _Turn, fault: int | None) -> Answer | None:
         """Return the gateway's own answer, or None when the service is to be asked."""
         plans = exchange.configuration.plans
         plans.rewrite(exchange)
@@ -98,7 +106,7 @@ class Proxy:
         exchange.path = _upstream_path(exchange.path, match)
         return await plans.access(exchange)
 
-    async def _ask(self, exchange: Exchange) -> aiohttp.ClientResponse:
+    async def _ask(self, exchange: _Turn) -> aiohttp.ClientResponse:
         body = exchange.body
         if not body.is_held:
             await body.hold()
@@ -107,10 +115,10 @@ class Proxy:
         return await self._upstream.ask(exchange, route.service, exchange.path)
 
 
-def _exchange(configuration: Configuration, scope: Scope, receive: Receive) -> Exchange:
+def _exchange(configuration: Configuration, scope: Scope, receive: Receive) -> _Turn:
     headers: HeaderList = scope["headers"]
-    exchange = Exchange(
-        configuration,
+    exchange = _Turn(
+        configuration.callers,
         method=scope["method"],
         raw_path=scope["raw_path"],
         query=scope["query_string"],
@@ -119,6 +127,7 @@ def _exchange(configuration: Configuration, scope: Scope, receive: Receive) -> E
         server_port=scope["server"][1],
         kong_request_id=secrets.token_hex(16),
     )
+    exchange.configuration = configuration
     declared = exchange.single.get(b"content-length")
     exchange.body = RequestBody(
         receive,
@@ -137,7 +146,7 @@ def _upstream_path(path: bytes, match: Match) -> bytes:
 
 
 async def _relay(
-    exchange: Exchange,
+    exchange: _Turn,
     answer: aiohttp.ClientResponse,
     send: Send,
     times: tuple[float, float, float],
@@ -161,7 +170,7 @@ async def _relay(
     return response
 
 
-def _log_phase(exchange: Exchange, response: Response, took: Took) -> None:
+def _log_phase(exchange: _Turn, response: Response, took: Took) -> None:
     exchange.configuration.plans.log(exchange, response, took)
 
 
@@ -183,7 +192,7 @@ async def _stream(answer: aiohttp.ClientResponse, response: Response, send: Send
         await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
-async def _say(exchange: Exchange, answer: Answer, send: Send, *, reason: str) -> Response:
+async def _say(exchange: _Turn, answer: Answer, send: Send, *, reason: str) -> Response:
     """Send an answer of the gateway's own, and log it: no service has seen this request."""
     response = own_response(answer, exchange.kong_request_id)
     exchange.configuration.plans.header_filter(exchange, response)
@@ -195,7 +204,7 @@ async def _say(exchange: Exchange, answer: Answer, send: Send, *, reason: str) -
     return response
 
 
-def _sign(exchange: Exchange, response: Response, times: tuple[float, float, float]) -> None:
+def _sign(exchange: _Turn, response: Response, times: tuple[float, float, float]) -> None:
     began, sent, answered = times
     response.set_header(b"via", _via(response))
     response.set_header(b"x-kong-upstream-latency", b"%d" % ((answered - sent) * 1000))
@@ -208,11 +217,11 @@ def _via(response: Response) -> bytes:
     return b", ".join([*before, b"1.1 " + VERSION])
 
 
-def _shown(exchange: Exchange) -> str:
+def _shown(exchange: _Turn) -> str:
     return shown_path(exchange.raw_path.decode("latin-1"))
 
 
-def _note(exchange: Exchange, event: str, response: Response, reason: str) -> None:
+def _note(exchange: _Turn, event: str, response: Response, reason: str) -> None:
     """Log what the caller may ask about; `reason` says what a service did wrong."""
     request_id = response.header(b"x-request-id") or exchange.kong_request_id.encode()
     log = _log.warning if reason else _log.info

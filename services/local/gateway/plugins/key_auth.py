@@ -62,7 +62,7 @@ class KeyAuth(Plugin):
             if len(keys) > 1:
                 return None, DUPLICATE_KEY
             if keys and keys[0]:
-                return exchange.configuration.credentials.get(keys[0]), WRONG_KEY
+                return exchange.callers.credentials.get(keys[0]), WRONG_KEY
         return None, NO_KEY
 
     def _tell(self, exchange: Exchange, credential: Credential) -> None:
@@ -74,7 +74,7 @@ class KeyAuth(Plugin):
         exchange.set_header(b"x-credential-identifier", credential.id.encode())
 
     def _be_anonymous(self, exchange: Exchange, name: str) -> None:
-        consumer = exchange.configuration.consumers[name]
+        consumer = exchange.callers.consumers[name]
         exchange.consumer = consumer
         exchange.removed.update(CONSUMER_HEADERS)
         exchange.removed.add(b"x-credential-identifier")
