@@ -11,7 +11,7 @@ import pytest
 
 from services.core import headers
 from services.core.http.health import ACCEPTING_PATH
-from services.core.http.serving import LAME_DUCK
+from services.core.http.serving import LAME_DUCK, NOTICED
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.query_process import (
@@ -92,7 +92,7 @@ def test_a_service_that_is_checked_stays_until_its_checkers_have_noticed(
         while (status := check(query)[0]) == 503:  # and nobody else is connected
             stayed = time.monotonic() - began
         assert status == 0
-        assert 2 < stayed < LAME_DUCK
+        assert NOTICED - 1 < stayed < LAME_DUCK
         assert query.process.wait(5) == 0
 
 

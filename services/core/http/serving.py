@@ -30,10 +30,10 @@ KEEP_ALIVE = 75  # seconds; above the gateway's 60, which must be the one that c
 # Seconds in which kept-alive connections end by themselves; over at once when there are none left.
 # An idle one that the gateway uses again after that would be lost; the more it is used, the sooner
 # it has gone: of 8 that share 200 requests a second, each is used every 0.04 s.
-LAME_DUCK = 3.0
+LAME_DUCK = 4.0
 # Seconds that a checked process stays even when nobody is connected: the gateway notices at the
-# second check that it leaves, and before that the process which was replaced before it.
-NOTICED = 2.5 * CHECK_INTERVAL
+# third check that it leaves, and before that the process which was replaced before it.
+NOTICED = 3.5 * CHECK_INTERVAL
 LAST_REQUESTS = 0.5  # seconds for the requests of connections that were accepted last
 DRAIN = 8  # seconds for requests under way then; a supervisor waits 20 before SIGKILL
 TICK = 0.02  # seconds between two looks at what is still connected

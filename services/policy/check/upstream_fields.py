@@ -5,7 +5,7 @@ from services.policy.check.fields import Field, Fields, Ours
 # services/core/http/health.py has the path and services/core/http/serving.py the seconds; a test
 # compares them. Importing them here would load a web framework for `gateway check`.
 ACCEPTING_PATH = "/health/accepting"
-LAME_DUCK = 3  # seconds
+LAME_DUCK = 4  # seconds
 
 _NOTICED = f"0 is no check, and a process that leaves serves for less than {LAME_DUCK} s"
 _BACK = "a process that was replaced must be back before the next one is taken out"
@@ -64,7 +64,7 @@ _ACTIVE: Fields = {
         required=True,
         fields={
             "interval": _seconds(Ours((0.5,), _BACK)),
-            "http_failures": _count(Ours((2,), f"{_BACK}, and {_NOTICED}")),
+            "http_failures": _count(Ours((3,), f"{_BACK}, and {_NOTICED}")),
             "tcp_failures": _count(Ours(range(1, LAME_DUCK), _NOTICED)),
             "timeouts": _count(Ours(range(1, LAME_DUCK), _NOTICED)),
             "http_statuses": _STATUSES,

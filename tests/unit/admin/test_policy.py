@@ -73,8 +73,8 @@ def test_checks_are_as_frequent_as_a_process_that_leaves_expects() -> None:
         assert active["healthy"]["interval"] == CHECK_INTERVAL
         # A process that is back is noticed before the one that leaves next is taken out.
         assert active["unhealthy"]["interval"] <= CHECK_INTERVAL / 2
-        assert active["unhealthy"]["http_failures"] == 2
-    assert 2 * CHECK_INTERVAL < NOTICED < LAME_DUCK == upstream_fields.LAME_DUCK
+        assert active["unhealthy"]["http_failures"] == 3
+    assert 3 * CHECK_INTERVAL < NOTICED < LAME_DUCK == upstream_fields.LAME_DUCK
 
 
 def test_the_sandbox_has_hosts_of_its_own_and_live_has_none() -> None:
