@@ -22,6 +22,7 @@ from tests.waiting import wait_for
 
 RATE = 150 / 2  # a second, of pairs of requests
 ROUNDS = 2
+CHECKED_WITHIN = 4.0  # seconds until a new configuration's processes are checked
 NOTICED_WITHIN = 3.0  # seconds until a process that hangs gets no requests
 SLOWEST_P95 = 1.0  # seconds; partners are promised 0.2, a request to a hung process takes 2
 
@@ -79,6 +80,8 @@ def both_get_requests(node: Node) -> bool:
 
 def test_processes_that_are_replaced_in_turn_cost_no_request(node: Node, pair: Pair) -> None:
     with Callers(node) as callers:
+        # A node that has just been configured checks nobody yet.
+        wait_for(lambda: len(callers.took) > CHECKED_WITHIN * RATE, "some seconds of requests")
         for address in pair.addresses * ROUNDS:
             pair.restart(address)  # SIGTERM, its drain, the next one ready; no wait in between
     assert not callers.failed()
