@@ -16,15 +16,19 @@ from services.core.wording import counted
 def secrets() -> None:
     """The master key that stored keys and webhook secrets are sealed with.
 
-    To rotate it: make a new one; start every service with MASTER_KEYS=new,old; reseal; when
-    `reseal --check` finds none that needs the old one, start them with MASTER_KEYS=new.
+    To rotate it, make a new one and restart every program with MASTER_KEYS=old,new; when all
+    have it, restart them with MASTER_KEYS=new,old; then reseal. When `reseal --check` finds none
+    that needs the old one, restart them with MASTER_KEYS=new.
     """
 
 
 @secrets.command("new-master-key")
 def new_master_key() -> None:
-    """Print a new master key, the first of MASTER_KEYS from now on; nothing is changed."""
-    click.echo("for every service: MASTER_KEYS=<this>,<the ones of now>", err=True)
+    """Print a new master key; nothing is changed.
+
+    Every program must be able to decrypt with it before the first one encrypts with it.
+    """
+    click.echo("first, for every program: MASTER_KEYS=<the ones of now>,<this>", err=True)
     click.echo(make_master_key())
 
 

@@ -113,8 +113,11 @@ def noted(owner: Owner) -> list[dict[str, Any]]:
 def test_the_whole_rotation_and_everything_opens_after_each_step(
     database: Database, owner: Owner, stored: dict[UUID, str]
 ) -> None:
-    made = with_keys(database, OLD)("secrets new-master-key").stdout
-    new, both = made.strip(), f"{made.strip()},{OLD}"
+    made = with_keys(database, OLD)("secrets new-master-key")
+    assert "MASTER_KEYS=<the ones of now>,<this>" in made.stderr
+    new = made.stdout.strip()
+    assert opened_with(owner, f"{OLD},{new}") == stored
+    both = f"{new},{OLD}"
     assert opened_with(owner, both) == stored
     assert with_keys(database, both)("secrets reseal --check").exit_code == 1
     assert opened_with(owner, OLD) == stored  # looking changed nothing
