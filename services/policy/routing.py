@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator
 
 from services.policy.check.entities import Entity, Policy
+from services.policy.hosts import split_host
 
 
 def find_route(policy: Policy, method: str, host: str, path: str) -> Entity | None:
     """Return the route of a request, or None: Kong answers 404 then."""
-    host = host.lower()
-    bare = host if host.endswith("]") else host.partition(":")[0]
+    bare, port = (part.decode() for part in split_host(host.encode(errors="replace")))
+    host = f"{bare}:{port}" if port else bare
     ranked = sorted(_rules(policy), key=lambda rule: rule[0], reverse=True)
     for _, route, prefix in ranked:
         hosts, methods = route.texts("hosts"), route.texts("methods")

@@ -3,6 +3,7 @@
 from services.local.gateway.body import RequestBody
 from services.local.gateway.model import Callers, Consumer, Credential, Route
 from services.local.gateway.responses import HeaderList
+from services.policy.hosts import split_host
 
 
 class Exchange:
@@ -81,15 +82,3 @@ class Exchange:
         """Keep a header from the service."""
         self.removed.add(name)
         self.forwarded.pop(name, None)
-
-
-def split_host(host: bytes) -> tuple[bytes, bytes]:
-    """Return a Host header's name and its port, if it has one, in the one way of writing them.
-
-    error-envelope does so in Kong: lower case, and no dot at the end of the name.
-    """
-    host = host.lower()
-    name, colon, port = host.rpartition(b":")
-    if not (colon and port.isdigit()):
-        name, port = host, b""
-    return name.removesuffix(b"."), port

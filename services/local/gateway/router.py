@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from services.local.gateway.exchange import split_host
 from services.local.gateway.model import Route
+from services.policy.hosts import split_host
 
 # RFC 3986's reserved characters and "%": escaped ones stay escaped, because they mean something.
 _RESERVED = frozenset(b"!#$%&'()*+,/:;=?@[]")

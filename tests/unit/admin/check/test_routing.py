@@ -4,6 +4,7 @@ import itertools
 import random
 from typing import Any
 
+import pytest
 import yaml
 
 from services.local.gateway.model import Route, Service
@@ -20,7 +21,8 @@ METHODS = ("GET", "POST")
 ASKED_PATHS = ("/partner/v1/inventory/changes", "/partner/v1/docs/a", "/partner/v2/docs", "/xx",
                "/partner/v1/webhooks/a/b", "/partner", "/partners", "/y")  # fmt: skip
 ASKED_HOSTS = ("sandbox-api.localhost", "SANDBOX-API.localhost:8000", "a.example", "a.example:8443",
-               "127.0.0.1:8000", "")  # fmt: skip
+               "127.0.0.1:8000", "", "sandbox-api.localhost.", "Sandbox-API.LOCALHOST.:8000",
+               "sandbox-api.localhost:", "a.example.:8443", "[::1]:8000", "[::1]")  # fmt: skip
 
 SERVICE = Service("s", "http://s", b"", 0, 1, 1, 1)
 
@@ -56,6 +58,17 @@ def disagreements(routes: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 def test_they_agree_on_the_real_routes() -> None:
     services = yaml.safe_load(POLICY)["services"]
     assert disagreements([route for service in services for route in service["routes"]]) == []
+
+
+@pytest.mark.parametrize(
+    "host", ["sandbox-api.localhost.", "sandbox-api.localhost.:8000", "SANDBOX-API.Localhost."]
+)
+def test_every_way_of_writing_the_sandboxs_host_leads_there(host: str) -> None:
+    root, _ = read(POLICY)
+    assert root is not None
+    route = find_route(Policy(root), "POST", host, "/partner/v1/inventory")
+    assert route is not None
+    assert route.targets["service"].name == "query-sandbox"
 
 
 def test_they_agree_on_routes_of_every_kind() -> None:
