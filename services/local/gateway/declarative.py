@@ -25,6 +25,7 @@ from services.local.gateway.plugins.base import Plugin, Scope, Surroundings
 from services.local.gateway.plugins.plan import Plans
 from services.local.gateway.refusal import InvalidConfigurationError
 from services.local.gateway.router import Router
+from services.policy.hosts import written_host
 
 
 def text_hash(text: str) -> str:
@@ -36,7 +37,7 @@ def load(text: str, surroundings: Surroundings) -> Configuration:
     """Check a text and build its configuration. Raises InvalidConfigurationError."""
     top = read_entities(parse(text), surroundings.environment)
     services = [entity for entity in top if entity.kind == "services"]
-    upstreams = {e.values["name"].lower(): _upstream(e) for e in top if e.kind == "upstreams"}
+    upstreams = {e.values["name"]: _upstream(e) for e in top if e.kind == "upstreams"}
     consumers = [(e, _consumer(e)) for e in top if e.kind == "consumers"]
     routes = [
         _route(route, service)
@@ -112,7 +113,7 @@ def _service(entity: Entity, upstreams: Mapping[str, Upstream]) -> Service:
         connect_timeout=values["connect_timeout"] / 1000,
         write_timeout=values["write_timeout"] / 1000,
         read_timeout=values["read_timeout"] / 1000,
-        upstream=upstreams.get(url.hostname or ""),
+        upstream=upstreams.get(written_host(url)),
     )
 
 

@@ -130,12 +130,13 @@ class Policy:
         )
 
     def upstream(self, service: Entity) -> Entity | None:
-        """Return the upstream that a service's url names as its host, if it names one."""
+        """Return the upstream that a service's url names as its host, in whatever case."""
         try:
             host = urlsplit(service.text("url") or "").hostname
         except ValueError:
             return None
-        names = {upstream.text("name"): upstream for upstream in reversed(self.of("upstreams"))}
+        upstreams = reversed(self.of("upstreams"))
+        names = {(upstream.text("name") or "").lower(): upstream for upstream in upstreams}
         return names.get(host) if host else None
 
     def add_to_consumer(self, consumer: Entity, plugin: Entity) -> None:

@@ -6,18 +6,23 @@ from urllib.parse import urlsplit
 
 from services.policy.check.entities import Entity, Policy
 from services.policy.check.faults import Fault, nearest
+from services.policy.hosts import written_host
 
 _UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _TARGET = re.compile(r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\])(:(?P<port>\d+))?")
 _MAX_PORT = 65535
+_IN_LOWER_CASE = "write it in lower case"
 
 
 def target_faults(policy: Policy, upstream: Entity) -> Iterator[Fault]:
-    """Yield what is wrong with an upstream's name and with its targets."""
+    """Yield the faults of an upstream's name and of its targets."""
     name = upstream.text("name")
     if name and not _UPSTREAM_NAME.fullmatch(name):
         line = upstream.value.map["name"].line
         yield Fault(line, f"`name` of {upstream.label} must be a host name, without a port")
+    elif name and name != name.lower():
+        words = f"has upper-case letters, which Kong compares as such: {_IN_LOWER_CASE}"
+        yield Fault(upstream.value.map["name"].line, f"`name` of {upstream.label} {words}")
     targets = policy.of("targets", upstream)
     if not targets:
         words = "has no `targets`, so its services get no requests: name one at least"
@@ -55,7 +60,7 @@ def _address_words(address: str) -> Iterator[str]:
 
 
 def host_faults(policy: Policy, service: Entity) -> Iterator[Fault]:
-    """Yield what is wrong with the host of a service's url: an upstream, or a name with a dot."""
+    """Yield the faults of the host of a service's url: an upstream, or a name with a dot."""
     try:
         parts = urlsplit(service.text("url") or "")
         host, port = parts.hostname, parts.port
@@ -65,6 +70,9 @@ def host_faults(policy: Policy, service: Entity) -> Iterator[Fault]:
         return
     line = service.value.map["url"].line
     upstream = policy.upstream(service)
+    if upstream is not None and written_host(parts) != host:
+        words = f"names {upstream.label} with upper-case letters, so Kong would take it"
+        yield Fault(line, f"`url` of {service.label} {words} for another host: {_IN_LOWER_CASE}")
     if upstream is not None and port is not None:
         words = f"names {upstream.label} and a port, which Kong ignores: a port belongs to a target"
         yield Fault(line, f"`url` of {service.label} {words}")
