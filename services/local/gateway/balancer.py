@@ -12,6 +12,7 @@ from typing import NamedTuple
 import aiohttp
 import structlog
 
+from services.core.background import going_on
 from services.local.gateway.model import Checks, Target, Upstream
 
 LOOK_UP_EVERY = 1.0  # seconds between two lookups of names, where nothing is checked
@@ -26,7 +27,7 @@ class NoTargetError(Exception):
 
 
 class Health(NamedTuple):
-    """What one address of a target is known to be."""
+    """The health of one address of a target."""
 
     upstream: str
     target: str
@@ -93,24 +94,37 @@ class Balancer:
         """Look names up and check their addresses, until cancelled."""
         checks = self._upstream.checks
         while True:
-            with contextlib.suppress(OSError):  # with what there was
+            with going_on("targets.look_up_failed"), contextlib.suppress(OSError):
                 await self._look_up()
             await asyncio.sleep(checks.interval or LOOK_UP_EVERY)
             if checks.interval:
-                await asyncio.gather(
-                    *(self._check(each, checks, session) for each in self._addresses.values())
-                )
+                with going_on("targets.check_failed"):
+                    await asyncio.gather(
+                        *(self._check(each, checks, session) for each in self._addresses.values())
+                    )
 
     def healths(self) -> Iterator[Health]:
-        """Yield what is known of each address."""
+        """Yield the health of each address."""
         for each in self._addresses.values():
             yield Health(self._upstream.name, each.target.name, each.name, each.is_healthy)
 
     async def _look_up(self) -> None:
+        """Resolve all targets; one that fails keeps its addresses. Raises OSError if none is left.
+
+        One name that cannot be resolved must not take the other targets away.
+        """
         found: dict[tuple[Target, str], Address] = {}
+        failure: OSError | None = None
         for target in self._upstream.targets:
-            for ip in await self._resolve(target.host, target.port):
+            try:
+                addresses = await self._resolve(target.host, target.port)
+            except OSError as exc:
+                failure = exc
+                addresses = [ip for known, ip in self._addresses if known == target]
+            for ip in addresses:
                 found[target, ip] = self._addresses.get((target, ip)) or Address(target, ip)
+        if failure is not None and not found:
+            raise failure
         self._addresses = found
 
     async def _check(
@@ -168,6 +182,6 @@ class Balancers:
         return found[0] if found else Balancer(upstream, self._resolve)
 
     def healths(self) -> Iterator[Health]:
-        """Yield what is known of each address of all upstreams."""
+        """Yield the health of each address of all upstreams."""
         for balancer, _ in self._running.values():
             yield from balancer.healths()
