@@ -12,6 +12,7 @@ from services.policy.render import Addresses, CounterStore
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 UPSTREAMS_PATTERN = r"^( *[\w.~-]+=([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5} *(,|$))*$"
 UpstreamTargets = Annotated[str, msgspec.Meta(pattern=UPSTREAMS_PATTERN)]
+_MAX_PORT = 65535
 
 
 class AdminSettings(msgspec.Struct, kw_only=True):
@@ -33,6 +34,18 @@ class AdminSettings(msgspec.Struct, kw_only=True):
     # `valkey://127.0.0.1:8063/0`.
     gateway_counters_url: str = ""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a target that is given twice or has no possible port."""
+        given: set[str] = set()
+        for pair in _upstream_targets(self.gateway_upstreams):
+            if not 0 < int(pair.rpartition(":")[2]) <= _MAX_PORT:
+                msg = f"GATEWAY_UPSTREAMS: the port of {pair} must be from 1 to {_MAX_PORT:,}"
+                raise ValueError(msg)
+            if pair.lower() in given:
+                msg = f"GATEWAY_UPSTREAMS: {pair} is there twice; keep one"
+                raise ValueError(msg)
+            given.add(pair.lower())
+
     @property
     def nodes(self) -> list[str]:
         """The Admin API addresses of the Kong nodes."""
@@ -42,7 +55,7 @@ class AdminSettings(msgspec.Struct, kw_only=True):
     def addresses(self) -> Addresses:
         """What the renderer puts in the place of kong.yml's own addresses."""
         upstreams: dict[str, list[str]] = {}
-        for pair in filter(None, map(str.strip, self.gateway_upstreams.split(","))):
+        for pair in _upstream_targets(self.gateway_upstreams):
             name, _, target = pair.partition("=")
             upstreams.setdefault(name, []).append(target)
         return Addresses(upstreams, _counter_store(self.gateway_counters_url))
@@ -55,6 +68,11 @@ class ServiceSettings(AdminSettings, kw_only=True):
     host: str = "127.0.0.1"
     port: Port  # to listen on; 0: one that the system chooses
     log_format: LogFormat = LogFormat.JSON  # of a line: for machines, or for people
+
+
+def _upstream_targets(setting: str) -> list[str]:
+    """Return each `NAME=HOST:PORT` of GATEWAY_UPSTREAMS."""
+    return [pair for each in setting.split(",") if (pair := each.strip())]
 
 
 def _counter_store(url: str) -> CounterStore | None:

@@ -34,8 +34,9 @@ def load_settings(settings: type[S], environment: Mapping[str, str]) -> S:
     """Read each field of a Struct from the variable of its name in capitals.
 
     NAME_FILE names a file that holds the setting NAME, without one newline at its end. Raises
-    SettingsError with one line for each fault: missing, malformed, a file that can't be read, or a
-    name that looks mistyped. Values never stand in the message, because some are secrets.
+    SettingsError with one line for each fault: missing, malformed, a file that can't be read, a
+    name that looks mistyped, or a ValueError of the Struct's `__post_init__`. No value stands in
+    the messages made here, because some are secrets.
     """
     faults: list[str] = []
     values: dict[str, object] = {}
@@ -51,9 +52,12 @@ def load_settings(settings: type[S], environment: Mapping[str, str]) -> S:
             faults.append(str(exc))
         except msgspec.ValidationError as exc:
             faults.append(f"{name}: {exc}")
-    if faults:
-        raise SettingsError("\n".join(["the environment does not fit:", *faults]))
-    return settings(**values)
+    if not faults:
+        try:
+            return settings(**values)
+        except ValueError as exc:
+            faults.append(str(exc))
+    raise SettingsError("\n".join(["the environment does not fit:", *faults]))
 
 
 def is_set(name: str, environment: Mapping[str, str]) -> bool:

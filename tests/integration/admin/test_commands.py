@@ -92,6 +92,9 @@ def test_a_mistake_is_one_line_and_exit_code_1(run: CommandLine, line: str, word
         ("GATEWAY_UPSTREAMS", "query-life=h:1", "kong.yml has no upstream named query-life", 1),
         ("GATEWAY_UPSTREAMS", "query=http://h:1", "GATEWAY_UPSTREAMS: ", 1),
         ("GATEWAY_UPSTREAMS", "query=h", "GATEWAY_UPSTREAMS: ", 1),
+        ("GATEWAY_UPSTREAMS", "query=h:0", "GATEWAY_UPSTREAMS: the port of query=h:0 must be", 1),
+        ("GATEWAY_UPSTREAMS", "query=h:65536", "must be from 1 to 65,535", 1),
+        ("GATEWAY_UPSTREAMS", "query=h:1, query=H:1", "GATEWAY_UPSTREAMS: query=H:1 is there", 1),
     ],
 )
 def test_a_wrong_setting_is_named(
