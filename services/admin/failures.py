@@ -35,12 +35,17 @@ def exception_handlers(availability: Availability) -> FailureHandlers:
         availability.failed(exc)
         return _answer(request, 503, ErrorCode.SERVICE_UNAVAILABLE, NOT_AVAILABLE)
 
+    def answer_busy(request: AnyRequest, exc: Exception) -> Response[bytes]:
+        """All connections are taken for a while; DatabaseCheck tells whether PostgreSQL is away."""
+        del exc
+        return _answer(request, 503, ErrorCode.SERVICE_UNAVAILABLE, NOT_AVAILABLE)
+
     return {
         RefusedError: _answer_refusal,
         PolicyError: _answer_policy,
         ValidationException: _answer_validation,
         psycopg.OperationalError: answer_away,
-        PoolTimeout: answer_away,
+        PoolTimeout: answer_busy,
         Exception: answer_failure,
     }
 
