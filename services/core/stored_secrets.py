@@ -1,7 +1,7 @@
 """Core: a look at the stored secrets at a program's start: do its master keys open them all?
 
-A Fernet token does not name its key, so that every secret in use is decrypted: 30 us each, in a
-thread, once. A program that lacks a key starts all the same, because it serves everything else; it
+A Fernet token does not name its key, so that every secret in use is decrypted, in a thread, once. A
+program that lacks a key starts all the same, because it serves everything else; it
 logs `master_keys.missing` and shows how many secrets it cannot decrypt.
 """
 
@@ -15,10 +15,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from psycopg.abc import Query
 
+from services.core.background import note_failure
 from services.core.database import KEEPALIVE
 from services.core.encryption import MasterKeyError, SecretBox
 
-AGAIN = 5.0  # seconds until the next try while the database is away
+AGAIN = 5.0  # seconds until the next try
 
 log = structlog.get_logger()
 
@@ -49,13 +50,17 @@ class StoredSecrets(Collector):
 
     def _look(self) -> None:
         pause = threading.Event()
-        while True:
+        while self._undecryptable is None:
             try:
-                secrets = self._read()
-            except psycopg.Error:
-                pause.wait(AGAIN)  # the program says itself that its database is away
-                continue
-            break
+                self._count()
+            except psycopg.OperationalError:  # the program says itself that its database is away
+                pause.wait(AGAIN)
+            except Exception:  # noqa: BLE001 -- a thread that ended would leave nobody to notice
+                note_failure("stored_secrets.look_failed")
+                pause.wait(AGAIN)
+
+    def _count(self) -> None:
+        secrets = self._read()
         self._undecryptable = sum(not self._opens(each) for each in secrets)
         if self._undecryptable:
             log.error(

@@ -4,9 +4,11 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 
+import pytest
 from structlog.testing import capture_logs
 
 from services.admin.master_key import queries_in_use
+from services.core import stored_secrets
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
 from services.core.stored_secrets import StoredSecrets
@@ -83,3 +85,18 @@ def test_nothing_is_shown_while_the_database_is_away() -> None:
     secrets = StoredSecrets("postgresql://a:b@127.0.0.1:1/x", SecretBox(OLD), ["SELECT 1"])
     secrets.start()
     assert undecryptable(secrets) is None
+
+
+def test_an_unexpected_failure_is_logged_and_the_look_is_repeated(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_secrets, "AGAIN", 0.01)
+    with closing(connect_owner(database.owner_url)) as owner:
+        secrets = StoredSecrets(database.owner_url, SecretBox(OLD), ["SELECT made FROM late"])
+        with capture_logs() as logs:
+            secrets.start()
+            wait_for(lambda: len(logs) > 1, "two failures")
+            assert undecryptable(secrets) is None
+            owner.execute("CREATE TABLE late (made bytea)")
+            wait_for(lambda: undecryptable(secrets) == 0, "a look at the stored secrets")
+    assert {each["event"] for each in logs} == {"stored_secrets.look_failed"}
