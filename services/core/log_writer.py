@@ -5,6 +5,7 @@ A pipe that nobody reads takes 64 kB, and then every write waits: in an event lo
 
 import atexit
 import os
+import select
 import threading
 
 import structlog
@@ -58,16 +59,21 @@ class LogWriter:
     def _write_forever(self) -> None:
         while True:
             text, lost = self._next()
-            try:
-                self._write_all(text.encode(errors="backslashreplace"))
-            except OSError:  # nobody will read it any more, or the disk is full
-                LOST.inc(text.count("\n"))
+            left = self._write_all(text.encode(errors="backslashreplace"))
+            LOST.inc(left.count(b"\n"))
             if lost:
                 structlog.get_logger().warning("log.lines_lost", lines=lost)
 
-    def _write_all(self, lines: bytes) -> None:
+    def _write_all(self, lines: bytes) -> bytes:
+        """Write lines; return those that cannot be written."""
         while lines:
-            lines = lines[os.write(self._descriptor, lines) :]
+            try:
+                lines = lines[os.write(self._descriptor, lines) :]
+            except BlockingIOError:  # another process that shares the pipe made it non-blocking
+                select.select([], [self._descriptor], [])
+            except OSError:  # nobody will read it any more, or the disk is full
+                break
+        return lines
 
     def _next(self) -> tuple[str, int]:
         """Return what waits, and how many lines were dropped behind it."""

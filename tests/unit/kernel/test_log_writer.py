@@ -52,6 +52,33 @@ def test_what_nobody_reads_waits_then_is_dropped_and_counted(pipe: tuple[int, in
     assert f"log_lines_lost_total {lost()}" in exposition(make_registry()).decode()
 
 
+def test_a_pipe_that_another_process_made_non_blocking_loses_no_line(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    os.set_blocking(writing, False)
+    before = lost()
+    writer = LogWriter(writing)
+    text = LINE * 200
+    writer.write(text)
+    read = bytearray()
+    while len(read) < len(text):
+        read += os.read(reading, PIPE)
+    assert read == text.encode()
+    assert lost() == before
+
+
+def test_only_lines_that_were_not_written_count_as_lost(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    before = lost()
+    writer = LogWriter(writing)
+    writer.write(LINE * 200)
+    read = bytearray()
+    while len(read) < 100 * len(LINE):
+        read += os.read(reading, PIPE)
+    os.close(reading)
+    wait_for(lambda: lost() > before, "lost lines")
+    assert lost() - before <= 100
+
+
 def test_lines_of_several_threads_stay_whole(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     writer = LogWriter(writing)
