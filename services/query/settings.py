@@ -38,7 +38,8 @@ class QuerySettings(msgspec.Struct, kw_only=True):
     memory_entries: NotNegative = 50_000
     # What those may take, at about 500 bytes each, whichever is reached first; 0: nothing is kept.
     memory_bytes: NotNegative = 32 * 1024 * 1024
-    # Connections to PostgreSQL at most; one more follows the changes. Reads wait for one.
+    # Connections to PostgreSQL at most, for which reads wait; one more follows the changes, one
+    # more answers health checks.
     database_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
 
 
