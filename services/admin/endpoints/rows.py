@@ -163,7 +163,7 @@ def disable_endpoint(change: Change, environment: Environment, endpoint_id: UUID
 
 
 # A relay's batch that saw the endpoint as disabled commits first: what it stores is there for a
-# replay then, and nothing that comes later is left out (services/domain/webhooks/locks.py).
+# replay then, and nothing that comes later is left out (RELAYING of services/schema/locks.py).
 HOLD_ALONE = "SELECT pg_advisory_xact_lock(%(relaying)s)"
 
 # It begins afresh; an incident ends with its next success, as its contact was told.

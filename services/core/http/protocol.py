@@ -55,8 +55,8 @@ class UpgradeIgnoringProtocol(HttpToolsProtocol):
 class _Resumed:
     """The callbacks of a parser that goes on in a body; those of the framing's head are dropped.
 
-    Apart from the protocol, so that a connection without an upgrade pays nothing: a call for each
-    of the 19 headers that Kong sends would be 3 us.
+    Apart from the protocol, so that a connection without an upgrade pays nothing: there would be
+    one more call for each of the 19 headers that Kong sends.
     """
 
     def __init__(self, protocol: UpgradeIgnoringProtocol) -> None:

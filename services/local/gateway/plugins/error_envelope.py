@@ -52,7 +52,7 @@ _API_KEY = API_KEY.lower().encode()
 
 
 class ErrorEnvelope(Plugin):
-    """Shapes errors, whoever ends the request; only the request id is made before."""
+    """Shapes errors, whichever plugin ends the request; only the request id is made before."""
 
     NAME = "error-envelope"
     PRIORITY = 3000
