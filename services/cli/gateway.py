@@ -6,13 +6,14 @@ import click
 import msgspec
 
 from services.admin.gateway.publish import text_hash
+from services.admin.partners.callers import find_caller
 from services.admin.refusals import NotFoundError
 from services.cli.common import FindEnvironment, admin, environment_option
 from services.cli.gateway_check import DEFAULT, check
 from services.cli.nodes import diff, publish, status
 from services.core.environments import Environment
 from services.core.private_files import write_private
-from services.policy.callers import Caller, find_caller
+from services.policy.callers import Caller
 from services.policy.explain import Request, as_text, explain
 from services.policy.render import PolicyError, mask
 

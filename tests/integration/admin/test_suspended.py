@@ -11,10 +11,11 @@ from psycopg.rows import TupleRow
 from services.admin.audit.rows import Actor
 from services.admin.changes import Change
 from services.admin.gateway.consumers import read_consumers
+from services.admin.partners.callers import find_caller
 from services.admin.partners.changes import create_partner
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
-from services.policy.callers import Caller, find_caller
+from services.policy.callers import Caller
 from tests.conftest import Database
 
 BOX = SecretBox(make_master_key())
