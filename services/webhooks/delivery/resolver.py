@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv6Address
@@ -18,6 +19,8 @@ NO_ANSWER = frozenset({socket.EAI_AGAIN, socket.EAI_FAIL})
 NOT_ASKED = frozenset({socket.EAI_MEMORY, socket.EAI_SYSTEM})
 
 MAX_LOOKUPS = 64  # names at a time; one that hangs holds a thread until the system gives it up
+# Seconds that a lookup of another name is evidence: twice what resolv.conf's defaults take for one.
+EVIDENCE_FOR = 60.0
 
 
 class Resolver:
@@ -27,27 +30,34 @@ class Resolver:
     answer, so that one name that hangs costs one thread. Nothing is kept once it was answered.
 
     When no server answers about a name, the receiver's name servers are away, or our resolver is.
-    The receiver's are, if another name was answered meanwhile; else nobody is blamed.
+    Ours is, if another name had no answer either within EVIDENCE_FOR, and no other name had one.
     """
 
-    def __init__(self, lookup: Lookup | None = None, *, max_lookups: int = MAX_LOOKUPS) -> None:
-        """Take the lookup; None stands for the system's."""
+    def __init__(
+        self,
+        lookup: Lookup | None = None,
+        *,
+        max_lookups: int = MAX_LOOKUPS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the lookup, None stands for the system's; and `clock`, monotonic seconds."""
         self._lookup = lookup or system_lookup
         self._max_lookups = max_lookups
+        self._clock = clock
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[list[Address]]] = {}
-        self._answers = 0
+        self._answered = _LatestNames()
+        self._unanswered = _LatestNames()
 
     def resolve(self, name: str, within: float) -> list[Address]:
         """Return the addresses of a name, at least one, in the system's order of preference.
 
         `within` is in seconds. Raises CallFailedError, TimeoutError, and OurFaultError.
         """
-        answers = self._answers
         try:
             addresses = self._begin(name).result(timeout=within)
         except (OSError, ValueError) as exc:
-            _raise_if_ours(exc, others_answered=self._answers > answers)
+            self._raise_if_ours(name, exc)
             if isinstance(exc, TimeoutError):
                 raise
             msg = "the host's name was not found"
@@ -85,7 +95,41 @@ class Resolver:
     def _forget(self, name: str, *, is_answer: bool) -> None:
         with self._lock:
             del self._under_way[name]
-            self._answers += is_answer
+            if is_answer:
+                self._answered.note(name, self._clock())
+
+    def _raise_if_ours(self, name: str, exc: Exception) -> None:
+        """Raise OurFaultError if this machine, or the resolver that it asks, is at fault."""
+        unanswered = isinstance(exc, TimeoutError) or _code(exc) in NO_ANSWER
+        if _code(exc) in NOT_ASKED or (unanswered and self._nothing_is_answered(name)):
+            msg = "our resolver does not answer"
+            raise OurFaultError(msg) from exc
+
+    def _nothing_is_answered(self, name: str) -> bool:
+        """Note that a name had no answer; say whether others had none either."""
+        with self._lock:
+            now = self._clock()
+            self._unanswered.note(name, now)
+            since = now - EVIDENCE_FOR
+            return self._unanswered.has_other(name, since) and not self._answered.has_other(
+                name, since
+            )
+
+
+class _LatestNames:
+    """The two names that were noted last, and when: enough to know of another one."""
+
+    def __init__(self) -> None:
+        self._noted: dict[str, float] = {}
+
+    def note(self, name: str, now: float) -> None:
+        self._noted.pop(name, None)
+        self._noted[name] = now
+        if len(self._noted) > 2:
+            del self._noted[next(iter(self._noted))]
+
+    def has_other(self, name: str, since: float) -> bool:
+        return any(each != name and at >= since for each, at in self._noted.items())
 
 
 def system_lookup(name: str) -> list[str]:
@@ -98,14 +142,6 @@ def system_lookup(name: str) -> list[str]:
     return list(
         dict.fromkeys(str(address[0]) for family, *_, address in found if family in internet)
     )
-
-
-def _raise_if_ours(exc: Exception, *, others_answered: bool) -> None:
-    """Raise OurFaultError unless the name, or its own servers, are known to be at fault."""
-    unanswered = isinstance(exc, TimeoutError) or _code(exc) in NO_ANSWER
-    if _code(exc) in NOT_ASKED or (unanswered and not others_answered):
-        msg = "our resolver does not answer"
-        raise OurFaultError(msg) from exc
 
 
 def _code(exc: Exception) -> int | None:

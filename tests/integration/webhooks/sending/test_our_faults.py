@@ -14,7 +14,7 @@ import certifi
 import httpx
 import pytest
 
-from services.webhooks.delivery.call import OurFaultError
+from services.webhooks.delivery.call import CallFailedError, OurFaultError
 from services.webhooks.delivery.outcome import Answer, AttemptOutcome, NoAnswer
 from services.webhooks.delivery.resolver import Resolver
 from services.webhooks.delivery.sender import NotSentError, Sender, default_tls
@@ -26,6 +26,7 @@ from tests.integration.webhooks.sending.conftest import (
 from tests.integration.webhooks.sending.receivers import OK, answering, keeping_open, receiving
 
 NAME = "https://shop.example/"
+OTHER = "https://other.example/"
 
 
 class BugError(Exception):
@@ -86,14 +87,56 @@ def test_a_connection_that_the_receivers_side_refuses_is_a_failed_attempt(
     assert result.outcome is AttemptOutcome.CONNECTION_FAILED
 
 
-@pytest.mark.parametrize("code", [socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM,
-                                  socket.EAI_MEMORY])  # fmt: skip
-def test_a_resolver_that_does_not_answer_is_our_fault(make_sender: MakeSender, code: int) -> None:
+@pytest.mark.parametrize("code", [socket.EAI_SYSTEM, socket.EAI_MEMORY])
+def test_a_name_that_this_machine_cannot_ask_for_is_our_fault(
+    make_sender: MakeSender, code: int
+) -> None:
     def lookup(_name: str) -> list[str]:
-        raise socket.gaierror(code, "no answer")
+        raise socket.gaierror(code, "not asked")
 
     with pytest.raises(NotSentError):
         make_sender(lookup=lookup).send(NAME, b"{}", {})
+
+
+@pytest.mark.parametrize("code", [socket.EAI_AGAIN, socket.EAI_FAIL])
+def test_a_resolver_that_answers_for_no_name_is_our_fault(
+    make_sender: MakeSender, code: int
+) -> None:
+    def lookup(_name: str) -> list[str]:
+        raise socket.gaierror(code, "no answer")
+
+    sender = make_sender(lookup=lookup)
+    sender.send(OTHER, b"{}", {})
+    with pytest.raises(NotSentError):
+        sender.send(NAME, b"{}", {})
+
+
+@pytest.mark.parametrize("code", [socket.EAI_AGAIN, socket.EAI_FAIL])
+def test_one_name_alone_without_an_answer_is_a_failed_attempt(
+    make_sender: MakeSender, code: int
+) -> None:
+    def lookup(_name: str) -> list[str]:
+        raise socket.gaierror(code, "no answer")
+
+    sender = make_sender(lookup=lookup)
+    for _ in range(3):
+        result = sender.send(NAME, b"{}", {})
+        assert result == NoAnswer(AttemptOutcome.NAME_NOT_RESOLVED, "the host's name was not found")
+
+
+def test_one_name_alone_whose_lookup_hangs_is_a_failed_attempt(make_sender: MakeSender) -> None:
+    released = threading.Event()
+
+    def lookup(_name: str) -> list[str]:
+        released.wait(10)
+        return ["127.0.0.1"]
+
+    try:
+        result = make_sender(lookup=lookup, connect_seconds=0.1).send(NAME, b"{}", {})
+    finally:
+        released.set()
+    assert isinstance(result, NoAnswer)
+    assert result.outcome is AttemptOutcome.TIMEOUT
 
 
 def test_a_name_that_does_not_exist_is_a_failed_attempt(make_sender: MakeSender) -> None:
@@ -104,36 +147,62 @@ def test_a_name_that_does_not_exist_is_a_failed_attempt(make_sender: MakeSender)
     assert result == NoAnswer(AttemptOutcome.NAME_NOT_RESOLVED, "the host's name was not found")
 
 
-def hanging(released: threading.Event, others: dict[str, list[str]]) -> Resolver:
-    def lookup(name: str) -> list[str]:
-        if name in others:
-            return others[name]
-        released.wait(10)
+class Names:
+    """A resolver in which names of one kind are answered and others are not, and its clock."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.released = threading.Event()
+        self._resolver = Resolver(self._lookup, clock=lambda: self.now)
+
+    def _lookup(self, name: str) -> list[str]:
+        if name.startswith("hanging"):
+            self.released.wait(10)
+        if name.startswith("silent"):
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        if name.startswith("unknown"):
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return ["127.0.0.1"]
 
-    return Resolver(lookup)
-
-
-def test_a_name_without_an_answer_is_the_receivers_if_another_is_answered_meanwhile() -> None:
-    released = threading.Event()
-    resolver = hanging(released, {"other.example": ["127.0.0.1"]})
-    result: list[BaseException] = []
-
-    def resolve() -> None:
+    def is_our_fault(self, name: str) -> bool:
         try:
-            resolver.resolve("shop.example", within=0.5)
-        except (TimeoutError, OurFaultError) as exc:
-            result.append(exc)
+            self._resolver.resolve(name, within=0.1 if name.startswith("hanging") else 5)
+        except OurFaultError:
+            return True
+        except (TimeoutError, CallFailedError):
+            return False
+        return False
 
-    waiting = threading.Thread(target=resolve)
-    try:
-        waiting.start()
-        while waiting.is_alive():
-            resolver.resolve("other.example", within=5)
-        waiting.join(10)
-    finally:
-        released.set()
-    assert [type(each) for each in result] == [TimeoutError]
+
+@pytest.fixture
+def names() -> Generator[Names]:
+    made = Names()
+    yield made
+    made.released.set()
+
+
+def test_lookups_that_hang_are_our_fault_from_the_second_name_on(names: Names) -> None:
+    assert not names.is_our_fault("hanging.example")
+    assert names.is_our_fault("hanging-too.example")
+    assert names.is_our_fault("hanging.example")
+
+
+@pytest.mark.parametrize("answered", ["shop.example", "unknown.example"])
+def test_a_name_without_an_answer_is_the_receivers_if_another_is_answered(
+    names: Names, answered: str
+) -> None:
+    assert not names.is_our_fault("silent.example")
+    assert not names.is_our_fault(answered)
+    assert not names.is_our_fault("silent-too.example")
+    names.now = 61
+    assert not names.is_our_fault("silent.example")
+    assert names.is_our_fault("silent-too.example")
+
+
+def test_another_name_without_an_answer_is_no_evidence_after_a_minute(names: Names) -> None:
+    assert not names.is_our_fault("silent.example")
+    names.now = 61
+    assert not names.is_our_fault("silent-too.example")
 
 
 def test_no_thread_left_for_a_lookup_is_our_fault_and_the_next_lookup_is_answered(
