@@ -1,8 +1,9 @@
 """Leases: keep the claims of calls that take long, so that short leases tell the dead apart."""
 
 import threading
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import psycopg
@@ -15,8 +16,11 @@ from services.core.database import ThreadPool
 from services.core.environments import Environment
 from services.webhooks.delivery.claims import LEASE, Claim
 
-RENEW_EVERY = LEASE / 5  # three renewals may fail
-RENEW_WITHIN_MS = 1_000  # a statement that takes longer is broken off, and renewed anew
+# Three renewals in a row may fail at once, and two as slowly as they can, 0.7 s each: the next one
+# still begins within 2 s of the last that succeeded.
+RENEW_EVERY = LEASE / 5
+CONNECT_WITHIN = 0.3  # seconds to get the connection; then the round has failed
+RENEW_WITHIN_MS = 400  # of the statement, likewise
 
 # Rows that somebody has locked are being recorded just now.
 RENEW = """
@@ -41,17 +45,20 @@ class Leases:
         self._pool = pool
         self._renew = sql.SQL(RENEW).format(env=sql.Identifier(environment)).as_bytes()
         self._lock = threading.Lock()
-        self._held: dict[tuple[UUID, UUID], Claim] = {}
+        self._held: dict[tuple[UUID, UUID, datetime], Claim] = {}
 
     def hold(self, claim: Claim) -> None:
         """Renew this claim's lease from now on."""
         with self._lock:
-            self._held[claim.endpoint_id, claim.event_id] = claim
+            self._held[_key(claim)] = claim
 
     def leave(self, claim: Claim) -> None:
-        """Do so no longer: its outcome is recorded, or never will be."""
+        """Do so no longer: its outcome is recorded, or never will be.
+
+        A newer claim of the same delivery, after this one lapsed, stays held.
+        """
         with self._lock:
-            self._held.pop((claim.endpoint_id, claim.event_id), None)
+            self._held.pop(_key(claim), None)
 
     def run(
         self,
@@ -60,12 +67,20 @@ class Leases:
         *,
         after_round: Callable[[], None] = lambda: None,
     ) -> None:
-        """Renew until `stop`; a database that is away is tried again at the next turn."""
-        while not stop.wait(every.total_seconds()):
+        """Renew until `stop`, in a fixed rhythm: a slow round does not put off the next.
+
+        A database that is away is tried again at the next turn.
+        """
+        due = time.monotonic()
+        while True:
+            now = time.monotonic()
+            due = max(due + every.total_seconds(), now)
+            if stop.wait(due - now):
+                return
             try:
                 self.renew()
             except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout):
-                continue  # told by whoever records next; the lease may run out, no more
+                continue  # logged by the next record; the lease may run out, no more
             except Exception:  # noqa: BLE001 -- without this thread all leases run out
                 note_failure("leases.failed")
                 continue
@@ -83,5 +98,9 @@ class Leases:
             "events": [claim.event_id for claim in held],
             "claimed": [claim.claimed_at for claim in held],
         }
-        with self._pool.connection() as connection:
+        with self._pool.connection(timeout=CONNECT_WITHIN) as connection:
             return connection.execute(self._renew, values).rowcount
+
+
+def _key(claim: Claim) -> tuple[UUID, UUID, datetime]:
+    return claim.endpoint_id, claim.event_id, claim.claimed_at

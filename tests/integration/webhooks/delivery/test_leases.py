@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from services.core.database import ThreadPool
@@ -57,6 +58,16 @@ def test_a_claim_that_others_have_taken_over_is_not_renewed(
     assert leases.renew() == 0
     rows.run("UPDATE {env}.deliveries SET claimed_at = %s, state = 'retrying'", [claim.claimed_at])
     assert leases.renew() == 0
+
+
+def test_leaving_a_lapsed_claim_keeps_a_newer_one_of_the_same_delivery(
+    leases: Leases, claim: Claim
+) -> None:
+    lapsed = structs.replace(claim, claimed_at=claim.claimed_at - timedelta(seconds=3))
+    leases.hold(lapsed)
+    leases.hold(claim)
+    leases.leave(lapsed)
+    assert leases.renew() == 1
 
 
 def test_renewals_go_on_after_a_failure_that_nobody_expected(
