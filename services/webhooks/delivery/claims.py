@@ -32,7 +32,8 @@ HELD_BACK = timedelta(seconds=2)  # in the sandbox, times the simulations left: 
 LOCK_ENDPOINT = "SELECT FROM {env}.endpoints WHERE id = %s FOR NO KEY UPDATE"
 
 # Due retries before new deliveries: a backlog must not put off the end of an old one, of which its
-# partner hears. NO KEY UPDATE above lets the relay add deliveries meanwhile.
+# partner hears. NO KEY UPDATE above lets the relay add deliveries meanwhile. The lease does not
+# begin at now(), the transaction's time, because the wait for that lock comes after it.
 CLAIM = """
 WITH endpoint AS (
     SELECT endpoints.* FROM {env}.endpoints JOIN {env}.partners ON partners.id = partner_id
@@ -53,7 +54,8 @@ WITH endpoint AS (
     ) AS event_id
 )
 UPDATE {env}.deliveries AS delivery SET
-    state = 'sending', attempts = attempts + 1, claimed_at = now(), lease_until = now() + %(lease)s
+    state = 'sending', attempts = attempts + 1, claimed_at = now(),
+    lease_until = clock_timestamp() + %(lease)s
 FROM endpoint, sending, due JOIN {env}.events ON events.id = due.event_id
 WHERE delivery.endpoint_id = %(endpoint_id)s AND delivery.event_id = due.event_id
     AND delivery.state IN ('pending', 'retrying')

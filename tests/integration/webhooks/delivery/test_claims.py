@@ -1,9 +1,11 @@
 """Who may send a delivery, and how many at a time (W10)."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from services.domain.webhooks.states import DeliveryState
@@ -12,7 +14,9 @@ from services.webhooks.delivery.claims import IN_FLIGHT, LEASE
 from services.webhooks.delivery.outcome import AttemptOutcome, Decision, Verdict
 from services.webhooks.delivery.store import Store
 from services.webhooks.queue import Lane
+from tests.conftest import Database
 from tests.integration.webhooks.delivery.conftest import StoreOf
+from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
 
 DELIVERED = Decision(Verdict.DELIVERED, AttemptOutcome.DELIVERED, status=200)
@@ -30,8 +34,25 @@ def test_a_claim_is_counted_and_leased(rows: WebhookRows, store: Store) -> None:
     assert (claim.event_id, claim.attempt, claim.retry_count) == (event, 1, 0)
     assert claim.url == "https://a.example/hook"
     lease = rows.one("SELECT lease_until - claimed_at FROM {env}.deliveries")
-    assert lease == LEASE
+    assert LEASE <= lease < LEASE + timedelta(seconds=1)
     assert rows.states(endpoint) == {event: "sending"}
+
+
+def test_a_lease_begins_after_the_wait_for_the_endpoints_turn(
+    rows: WebhookRows, store: Store, database: Database
+) -> None:
+    endpoint = rows.endpoint(rows.partner())
+    rows.delivery(endpoint)
+    with ThreadPoolExecutor(1) as threads:
+        with psycopg.connect(database.owner_url) as other:
+            other.execute("SELECT FROM sandbox.endpoints FOR NO KEY UPDATE")
+            claimed = threads.submit(store.claim, endpoint)
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            wait_for(lambda: rows.one(waiting) == 1, "a claim that waits")
+            time.sleep(0.5)
+        assert claimed.result(10) is not None
+    lease = rows.one("SELECT lease_until - claimed_at FROM {env}.deliveries")
+    assert lease > LEASE + timedelta(seconds=0.4)
 
 
 def test_what_is_not_due_is_not_claimed(rows: WebhookRows, store: Store) -> None:
