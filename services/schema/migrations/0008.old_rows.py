@@ -7,16 +7,18 @@
 - A row of removed_products goes with its change in the outbox. Those whose change is gone already
   go here.
 
-Every table but removed_products is small, and its locks last milliseconds; that one comes first.
+Every table but removed_products is small, and its locks last milliseconds. That one comes first, in
+both environments: a step's locks last until the last step has ended.
 """
 
 from yoyo import step
 
 __depends__ = {"0007.request_ids"}
 
+REMOVED = "DELETE FROM {env}.removed_products WHERE removed_at < now() - interval '8 days'"
+
 ENVIRONMENT = """
 SET LOCAL lock_timeout = '2s';
-DELETE FROM {env}.removed_products WHERE removed_at < now() - interval '8 days';
 GRANT SELECT, DELETE ON {env}.removed_products TO {env}_webhooks;
 
 ALTER TABLE {env}.endpoints ALTER COLUMN secret DROP NOT NULL;
@@ -61,10 +63,10 @@ UPDATE control.api_keys SET sealed = '' WHERE sealed IS NULL;
 ALTER TABLE control.api_keys ALTER COLUMN sealed SET NOT NULL;
 """
 
+ENVIRONMENTS = ("live", "sandbox")
+
 steps = [
-    *(
-        step(ENVIRONMENT.format(env=env), UNDO_ENVIRONMENT.format(env=env))
-        for env in ("live", "sandbox")
-    ),
+    *(step(REMOVED.format(env=env)) for env in ENVIRONMENTS),
+    *(step(ENVIRONMENT.format(env=env), UNDO_ENVIRONMENT.format(env=env)) for env in ENVIRONMENTS),
     step(KEYS, UNDO_KEYS),
 ]
