@@ -112,6 +112,13 @@ def test_requests_for_an_upgrade_are_answered_in_turn_when_they_come_together(
     assert (service.bodies, service.deleted) == ([b"1", b"22", b"333"], 1)
 
 
+def test_any_number_of_requests_for_an_upgrade_may_come_together(service: Service) -> None:
+    short = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+    with service.wire() as wire:
+        wire.send(short * 1_500)
+        assert {wire.answer().status for _ in range(1_500)} == {404}
+
+
 @pytest.mark.parametrize("upgrade", UPGRADES.values(), ids=UPGRADES)
 def test_a_body_after_an_upgrade_may_come_byte_by_byte(
     service: Service, upgrade: list[tuple[str, str]]

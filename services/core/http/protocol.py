@@ -21,13 +21,14 @@ class UpgradeIgnoringProtocol(HttpToolsProtocol):
 
     def feed(self, data: bytes) -> None:
         """Parse what came. Raises httptools.HttpParserError."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:
-            self._ignore_upgrade()
-            rest = data[exc.args[0] :]
-            if rest:
-                self.feed(rest)
+        while data:  # one turn more for each request with `Upgrade`
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as exc:
+                self._ignore_upgrade()
+                data = data[exc.args[0] :]
+            else:
+                return
 
     def _ignore_upgrade(self) -> None:
         """Go on with a new parser, which gets the framing of the body and nothing else."""
