@@ -46,7 +46,7 @@ def replay_values(
 RETRY: LiteralString = """
 UPDATE {env}.deliveries SET
     state = 'pending', series = series + 1, attempts = 0, next_attempt_at = now(),
-    claimed_at = NULL, lease_until = NULL, finished_at = NULL
+    claimed_at = NULL, lease_until = NULL, finished_at = NULL, faults = 0
 WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s
     AND state IN ('delivered', 'exhausted', 'cancelled')
 RETURNING old.state AS was
@@ -83,7 +83,7 @@ WITH scanned AS MATERIALIZED (
     ORDER BY id
     ON CONFLICT (endpoint_id, event_id) DO UPDATE SET
         state = 'pending', series = delivery.series + 1, attempts = 0, next_attempt_at = now(),
-        claimed_at = NULL, lease_until = NULL, finished_at = NULL
+        claimed_at = NULL, lease_until = NULL, finished_at = NULL, faults = 0
     WHERE delivery.state = ANY (%(again)s)
     RETURNING event_id
 )

@@ -19,7 +19,8 @@ SLOW_CALL = 2.0  # seconds; an endpoint that takes longer moves to the slow lane
 RECORD_DELIVERED = """
 WITH recorded AS (
     UPDATE {env}.deliveries SET
-        state = 'delivered', finished_at = now(), lease_until = NULL, attempts = %(attempt)s
+        state = 'delivered', finished_at = now(), lease_until = NULL, attempts = %(attempt)s,
+        faults = 0
     WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s AND series = %(series)s
         AND claimed_at = %(claimed_at)s AND state IN ('sending', 'pending', 'retrying')
     RETURNING endpoint_id, event_id, series, attempts, claimed_at

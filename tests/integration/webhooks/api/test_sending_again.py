@@ -59,14 +59,14 @@ def replay_all(partner: PartnerClient, webhook_id: str, **more: object) -> list[
 
 def row_of(rows: WebhookRows, webhook_id: str, event_id: UUID) -> tuple[Any, ...]:
     return rows.run(
-        "SELECT state, series, attempts, next_attempt_at <= now(), claimed_at, lease_until,"
+        "SELECT state, series, attempts, faults, next_attempt_at <= now(), claimed_at, lease_until,"
         " finished_at FROM {env}.deliveries WHERE endpoint_id = %s AND event_id = %s",
         [webhook_id, event_id],
     )[0]
 
 
 def started(series: int) -> tuple[Any, ...]:
-    return ("pending", series, 0, True, None, None, None)
+    return ("pending", series, 0, 0, True, None, None, None)
 
 
 def test_a_ping_is_an_event_of_its_own_that_is_due_at_once(
@@ -92,6 +92,7 @@ def test_a_finished_delivery_is_sent_again_in_a_new_series(
 ) -> None:
     webhook = partner.register()
     event_id = rows.delivery(webhook["id"], state=state, attempts=5)
+    rows.run("UPDATE {env}.deliveries SET faults = 3")
     path = f"{WEBHOOKS}/{webhook['id']}/deliveries/{event_id}"
     answer = partner.http.post(f"{path}/retry")
     assert answer.status_code == 202
@@ -151,6 +152,7 @@ def test_a_replay_brings_what_was_missed_and_nothing_else(
     old = rows.event(age="2 hours")
     ends = {state: rows.delivery(webhook["id"], state=state, attempts=5) for state in FINISHED}
     theirs = rows.delivery(other["id"], state=DeliveryState.EXHAUSTED)
+    rows.run("UPDATE {env}.deliveries SET faults = 3")
     since = rows.one("SELECT now() - interval '1 hour'").isoformat()
     assert replay(partner, webhook["id"], since) == {"scheduled": 5, "next_since": None}
     assert row_of(rows, webhook["id"], missed) == started(1)

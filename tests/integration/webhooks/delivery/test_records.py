@@ -54,9 +54,11 @@ def test_a_success_is_recorded_with_its_attempt(
     rows: WebhookRows, store: Store, endpoint: UUID
 ) -> None:
     event = rows.delivery(endpoint)
+    rows.run("UPDATE {env}.deliveries SET faults = 3")
     claim = claimed(store, endpoint)
     assert store.record_delivered(claim, DELIVERED, seconds=0.25, claim_next=True) is None
     assert rows.states(endpoint) == {event: "delivered"}
+    assert rows.one("SELECT faults FROM {env}.deliveries") == 0
     attempts = rows.run(
         "SELECT event_id, number, outcome, status, milliseconds FROM {env}.attempts"
     )
