@@ -13,6 +13,7 @@ from services.webhooks.delivery.call import (
     Call,
     CallFailedError,
     ConnectionLostError,
+    OurFaultError,
 )
 from services.webhooks.delivery.network import GuardedBackend
 from services.webhooks.delivery.outcome import Answer, AttemptOutcome, NoAnswer
@@ -170,7 +171,7 @@ class Sender:
                 size += len(chunk)
                 if size > BODY_LIMIT:
                     return
-        except (CallFailedError, httpcore.RemoteProtocolError):
+        except (CallFailedError, OurFaultError, httpcore.RemoteProtocolError):
             return  # the status has decided
 
 

@@ -246,6 +246,17 @@ def test_a_request_that_we_cannot_write_is_our_fault(sender: Sender) -> None:
         sender.send(receiver.url, b"{}", {"X-Signature": "two\nlines"})
 
 
+def test_a_fault_of_ours_after_the_status_changes_nothing(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lack(_response: httpx.Response) -> None:
+        raise OurFaultError
+
+    monkeypatch.setattr(httpx.Response, "iter_raw", lack)
+    with receiving(answering(OK)) as receiver:
+        assert sender.send(receiver.url, b"{}", {}) == Answer(200)
+
+
 def test_a_mistake_of_ours_after_the_first_byte_leaves_the_outcome_open(
     sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
