@@ -48,7 +48,8 @@ SECRETS_KEPT = 4_096  # opened secrets in memory; opening one takes 30 us
 DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 T = TypeVar("T")
-# The new state is None when another has claimed the delivery, or nothing could be recorded.
+# After the record. The new state of a failed one is None when another has claimed the delivery, or
+# nothing could be recorded.
 OnAttempt = Callable[[Claim, Decision, DeliveryState | None], None]
 log = structlog.get_logger()
 
@@ -129,19 +130,21 @@ class DeliveryWorker:
     ) -> Claim | None:
         until = time.monotonic() + RECORD_WITHIN
         if decision.verdict is Verdict.DELIVERED:
-            self._on_attempt(claim, decision, DeliveryState.DELIVERED)
             log.info(
                 "delivery.sent",
                 status=decision.status,
                 milliseconds=round(seconds * 1000),
                 **_named(claim),
             )
-            return self._recorded(
-                lambda: self._store.record_delivered(
+
+            def record() -> Claim | None:
+                after = self._store.record_delivered(
                     claim, decision, seconds=seconds, claim_next=claim_next
-                ),
-                until,
-            )
+                )
+                self._on_attempt(claim, decision, DeliveryState.DELIVERED)
+                return after
+
+            return self._recorded(record, until)
         state = self._recorded(
             lambda: self._store.record_failed(claim, decision, seconds=seconds), until
         )

@@ -16,7 +16,7 @@ from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.outcome import Answer, AttemptOutcome, NoAnswer
 from services.webhooks.delivery.sender import Sender
 from services.webhooks.delivery.store import Store
-from services.webhooks.delivery.worker import TURN, DeliveryWorker
+from services.webhooks.delivery.worker import TURN, DeliveryWorker, OnAttempt
 from services.webhooks.faults import OnFault, ignore_fault
 from services.webhooks.secrets import new_secret
 from tests.webhook_rows import WebhookRows
@@ -84,6 +84,7 @@ def working(
     box: SecretBox,
     endpoint: UUID,
     *,
+    on_attempt: OnAttempt = lambda _claim, _decision, _state: None,
     on_fault: OnFault = ignore_fault,
     make_sender: Callable[[], Sender] | None = None,
 ) -> Work:
@@ -96,6 +97,7 @@ def working(
         make_sender=make_sender or (lambda: cast("Sender", receiver)),
         wake=woken.append,
         stopping=stopping,
+        on_attempt=on_attempt,
         on_fault=on_fault,
     )
     return Work(worker, receiver, woken, stopping, endpoint, held)
@@ -207,10 +209,17 @@ def test_an_outcome_is_recorded_when_the_database_is_back(
     rows.run("UPDATE {env}.endpoints SET secret = %s", [box.seal(new_secret())])
     event = rows.delivery(endpoint)
     unreliable = Unreliable(store, failures=3)
-    work = working(cast("Store", unreliable), box, endpoint)
+    counted: list[dict[UUID, str]] = []
+    work = working(
+        cast("Store", unreliable),
+        box,
+        endpoint,
+        on_attempt=lambda _claim, _decision, _state: counted.append(rows.states(endpoint)),
+    )
     work.worker.send_due(str(endpoint))
     assert unreliable.failures == 0
     assert rows.states(endpoint) == {event: "delivered"}
+    assert counted == [{event: "delivered"}]  # not before it was recorded
     assert len(work.receiver.bodies) == 1
 
 
