@@ -66,23 +66,28 @@ DELETE FROM {env}.mails WHERE id IN (
 # A deleted endpoint is looked at a minute later, when no statement is left that saw it active. It
 # goes unless it has deliveries, or a mail to be sent; then it is looked at again when the newest of
 # its deliveries should be gone. While one is unfinished it stays in use (index endpoints_in_use),
-# so that the scheduler cancels that. A release before this one left its secret.
+# so that the scheduler cancels that; it is then left alone, unless it is not yet marked so. A
+# release before this one left its secret. Each row that is counted is deleted or changed: were some
+# neither, a batch of them would hide all others, and be found again at once.
 DELETE_ENDPOINTS = """
 WITH looked_at AS MATERIALIZED (
-    SELECT id, EXISTS (
+    SELECT id, in_use, EXISTS (
         SELECT FROM {env}.mails WHERE endpoint_id = endpoints.id AND sent_at IS NULL
-    ) AS has_mail, EXISTS (
-        SELECT FROM {env}.deliveries
-        WHERE endpoint_id = endpoints.id AND state IN ('pending', 'retrying')
-    ) OR EXISTS (
-        SELECT FROM {env}.deliveries WHERE endpoint_id = endpoints.id AND state = 'sending'
-    ) AS in_use, (
+    ) AS has_mail, (
         SELECT occurred_at FROM {env}.deliveries JOIN {env}.events ON events.id = event_id
         WHERE endpoint_id = endpoints.id ORDER BY event_id DESC LIMIT 1
     ) AS newest
-    FROM {env}.endpoints
+    FROM {env}.endpoints CROSS JOIN LATERAL (
+        SELECT EXISTS (
+            SELECT FROM {env}.deliveries
+            WHERE endpoint_id = endpoints.id AND state IN ('pending', 'retrying')
+        ) OR EXISTS (
+            SELECT FROM {env}.deliveries WHERE endpoint_id = endpoints.id AND state = 'sending'
+        ) AS in_use
+    ) AS waiting
     WHERE state = 'deleted' AND coalesce(kept_until, changed_at) < now() - %(settled)s
-    ORDER BY coalesce(kept_until, changed_at) LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+        AND (NOT in_use OR num_nonnulls(kept_until, secret, previous_secret) > 0)
+    ORDER BY coalesce(kept_until, changed_at) LIMIT %(batch)s FOR UPDATE OF endpoints SKIP LOCKED
 ), deleted AS (
     DELETE FROM {env}.endpoints USING looked_at
     WHERE endpoints.id = looked_at.id AND newest IS NULL AND NOT has_mail

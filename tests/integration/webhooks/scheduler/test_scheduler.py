@@ -486,6 +486,34 @@ def test_many_deleted_endpoints_go_pass_by_pass_and_hold_up_nobody(
     assert endpoints(rows) == {endpoint, held}
 
 
+def test_deleted_endpoints_that_stay_in_use_are_not_written_and_hide_no_other(
+    *, rows: WebhookRows, scheduler: Scheduler, session: Session, endpoint: UUID, clock: Clock
+) -> None:
+    rows.run(
+        "INSERT INTO {env}.endpoints (partner_id, url, events, state, changed_at)"
+        " SELECT partner_id, n, events, 'deleted', now() - interval '1 h'"
+        " FROM {env}.endpoints, generate_series(1, 500) AS n"
+    )
+    event = rows.event()
+    rows.run(
+        "INSERT INTO {env}.deliveries (endpoint_id, event_id, next_attempt_at)"
+        " SELECT id, %s, now() + interval '1 h' FROM {env}.endpoints WHERE state = 'deleted'",
+        [event],
+    )
+    versions = "SELECT id, xmin::text FROM {env}.endpoints WHERE state = 'deleted' ORDER BY id"
+    before = rows.run(versions)
+    hidden = deleted_endpoint(rows)
+    scheduler.make_pass(session)
+    assert hidden not in endpoints(rows)
+    another = deleted_endpoint(rows)
+    scheduler.make_pass(session)
+    assert another in endpoints(rows)  # there was no more, so that it waits for a minute
+    clock.now += 61
+    scheduler.make_pass(session)
+    assert another not in endpoints(rows)
+    assert rows.run(versions) == before
+
+
 def test_what_is_known_of_a_removed_product_goes_with_its_removal(
     rows: WebhookRows, scheduler: Scheduler, session: Session
 ) -> None:
