@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Event
 
-import psycopg
 import structlog
 
 from services.core.environments import Environment
@@ -92,10 +91,8 @@ class Relay:
                 changes = self._take(session)
                 events = [event for change in changes for event in new_events(change)]
                 scheduled = self._store.store_events(session, events) if events else []
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            raise
         except Exception as exc:
-            if not changes or len(self._aside) >= ASIDE_MOST:
+            if session.closed or not changes or len(self._aside) >= ASIDE_MOST:
                 raise
             self._set_apart(changes, exc)
             return len(changes)

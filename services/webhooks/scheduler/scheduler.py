@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from threading import Event
 from uuid import UUID
 
-import psycopg
 import structlog
 
 from services.core.environments import Environment
@@ -22,6 +21,7 @@ from services.webhooks.scheduler.store import DueEndpoint, SchedulerStore
 from services.webhooks.sessions import Session, run_in_sessions
 from services.webhooks.waking import Waker
 
+GRACE = 2 * LEASE  # from the scheduler's own connection on: workers' pools connect again later
 LAPSED_BATCH = 100  # endpoints of a pass, deliveries of a transaction
 CANCEL_BATCH = 1_000  # deliveries of a pass: 100,000 are gone within a minute
 # A queue with more wake-ups for each due endpoint is long: it may hold theirs, and those of a dead
@@ -67,7 +67,7 @@ class Scheduler:
 
         def begin(_session: Session) -> None:
             # Workers could not renew either while the database was away: they get time to do so.
-            self._leases_known_at = self._clock() + LEASE.total_seconds()
+            self._leases_known_at = self._clock() + GRACE.total_seconds()
 
         def step(session: Session) -> None:
             self.make_pass(session)
@@ -81,17 +81,17 @@ class Scheduler:
         """Do everything once; what fails of it, the next pass tries again."""
         if self._clock() >= self._leases_known_at:
             self._release_lapsed(session)
-        with self._going_on("due endpoints"):
+        with self._going_on(session, "due endpoints"):
             due = self._store.due_endpoints(session)
-            with self._going_on("cancelling"):
+            with self._going_on(session, "cancelling"):
                 self._cancel(session, [each.endpoint_id for each in due if not each.is_active])
             self._wake([each for each in due if each.is_active])
-        with self._going_on("old rows"):
+        with self._going_on(session, "old rows"):
             self._tidy(session)
 
     def _release_lapsed(self, session: Session) -> None:
         for endpoint_id in self._store.endpoints_with_lapsed(session, LAPSED_BATCH):
-            with self._going_on("lapsed leases"):
+            with self._going_on(session, "lapsed leases"):
                 self._release_lapsed_of(session, endpoint_id)
 
     def _release_lapsed_of(self, session: Session, endpoint_id: UUID) -> None:
@@ -99,7 +99,9 @@ class Scheduler:
         with session.transaction():
             lapsed = self._store.take_lapsed(session, endpoint_id, LAPSED_BATCH)
             self._store.release(session, endpoint_id, lapsed)
-        for each in lapsed:  # none, when another scheduler was here
+        if not lapsed:  # another scheduler was here, or somebody has the endpoint's turn
+            return
+        for each in lapsed:
             self._on_fault(FaultStep.LEASE)
             log.error(
                 "delivery.lapsed",
@@ -111,13 +113,13 @@ class Scheduler:
         self._woken.pop(endpoint_id, None)
 
     def _cancel(self, session: Session, endpoints: list[UUID]) -> None:
-        """Cancel what is due at endpoints that take nothing any more."""
+        """Cancel the due deliveries of endpoints that are not active."""
         cancelled = self._store.cancel(session, endpoints, CANCEL_BATCH) if endpoints else 0
         if cancelled:
             log.info("deliveries.cancelled", deliveries=cancelled)
 
     def _wake(self, due: Sequence[DueEndpoint]) -> None:
-        """Wake what is due; while the queue is long, what was just woken is not woken again."""
+        """Wake the due endpoints; while the queue is long, none that was just woken."""
         ids = {each.endpoint_id for each in due}
         self._woken = {each: at for each, at in self._woken.items() if each in ids}
         for lane in Lane:
@@ -141,12 +143,12 @@ class Scheduler:
             self._tidy_at = self._clock() + TIDY_EVERY
 
     @contextmanager
-    def _going_on(self, part: str) -> Generator[None]:
+    def _going_on(self, session: Session, part: str) -> Generator[None]:
         """Let one part of a pass fail without the others; a lost connection ends the pass."""
         try:
             yield
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            raise
         except Exception:
+            if session.closed:
+                raise
             self._on_fault(FaultStep.SCHEDULE)
             log.exception("scheduler.fault", part=part)

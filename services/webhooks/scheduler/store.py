@@ -25,17 +25,20 @@ class DueEndpoint(NamedTuple):
 
     endpoint_id: UUID
     slow: bool
-    is_active: bool  # as its partner is; else what is due is cancelled
+    is_active: bool  # as its partner is; else its due deliveries are cancelled
 
 
-# The partial index holds what is being sent just now, and no more.
+# The partial index holds the deliveries that are being sent just now, and no more.
 ENDPOINTS_WITH_LAPSED = """
 SELECT DISTINCT endpoint_id FROM {env}.deliveries
 WHERE state = 'sending' AND lease_until < now() LIMIT %(batch)s
 """
 
-# As a worker that records does: first the endpoint's turn, then its deliveries.
-LOCK_ENDPOINT = "SELECT FROM {env}.endpoints WHERE id = %(endpoint_id)s FOR NO KEY UPDATE"
+# As a worker that records does: first the endpoint's turn, then its deliveries. An endpoint that is
+# locked is left to the next pass, so that the others do not wait for it.
+LOCK_ENDPOINT = """
+SELECT FROM {env}.endpoints WHERE id = %(endpoint_id)s FOR NO KEY UPDATE SKIP LOCKED
+"""
 
 LAPSED = """
 SELECT event_id, claimed_at, attempts FROM {env}.deliveries
@@ -93,8 +96,12 @@ class SchedulerStore:
         return [row[0] for row in session.execute(self._with_lapsed, {"batch": batch})]
 
     def take_lapsed(self, session: Session, endpoint_id: UUID, batch: int) -> list[Lapsed]:
-        """Lock the endpoint and its lapsed deliveries, oldest first, until the transaction ends."""
-        session.execute(self._lock, {"endpoint_id": endpoint_id})
+        """Lock the endpoint and its lapsed deliveries, oldest first, until the transaction ends.
+
+        Return none if somebody else has locked the endpoint.
+        """
+        if session.execute(self._lock, {"endpoint_id": endpoint_id}).rowcount == 0:
+            return []
         rows = session.execute(self._lapsed, {"endpoint_id": endpoint_id, "batch": batch})
         return [Lapsed._make(row) for row in rows]
 
@@ -108,7 +115,7 @@ class SchedulerStore:
         return [DueEndpoint._make(row) for row in session.execute(self._due)]
 
     def cancel(self, session: Session, endpoints: Sequence[UUID], batch: int) -> int:
-        """Cancel what is due at those of these endpoints that take nothing; return how many."""
+        """Cancel the due deliveries of those endpoints that are not active; return how many."""
         values = {"endpoints": list(endpoints), "batch": batch}
         # Planned for these very endpoints: by the average one, it may read all that they ever had.
         return session.execute(self._cancel, values, prepare=False).rowcount

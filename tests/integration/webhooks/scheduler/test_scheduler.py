@@ -104,12 +104,21 @@ def test_leases_get_time_to_be_renewed_after_the_schedulers_own_outage(
     with Running(make_scheduler(after_round=passes.append).run):
         wait_for(lambda: len(passes) > 2, "several passes")
         assert rows.states(endpoint)[event] == SENDING
-        clock.now += LEASE.total_seconds()
+        clock.now += 2 * LEASE.total_seconds()
         wait_for(lambda: rows.states(endpoint)[event] == "pending", "the release")
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [b"SELECT 1 / 0"],
+        [b"SET LOCAL statement_timeout = 1", b"SELECT pg_sleep(1)"],  # an OperationalError
+    ],
+    ids=["error", "timeout"],
+)
 def test_one_endpoint_that_fails_to_be_released_holds_up_nothing_else(
     *,
+    statements: list[bytes],
     rows: WebhookRows,
     make_scheduler: MakeScheduler,
     session: Session,
@@ -131,7 +140,8 @@ def test_one_endpoint_that_fails_to_be_released_holds_up_nothing_else(
         **more: Any,  # noqa: ANN401
     ) -> None:
         if endpoint_id == bad:
-            connection.execute("SELECT 1 / 0")
+            for each in statements:
+                connection.execute(each)
         release(connection, environment, endpoint_id, *args, **more)
 
     monkeypatch.setattr(store, "release", failing)
@@ -143,6 +153,22 @@ def test_one_endpoint_that_fails_to_be_released_holds_up_nothing_else(
     assert {each.endpoint_id for each in wakeups.sent} == {bad, good}
     assert sorted(faults) == [FaultStep.LEASE, FaultStep.SCHEDULE]
     assert "scheduler.fault" in [log["event"] for log in logs]
+
+
+def test_an_endpoint_that_somebody_has_locked_holds_up_no_release_of_another(
+    rows: WebhookRows, database: Database, scheduler: Scheduler, session: Session
+) -> None:
+    partner = rows.partner()
+    locked, free = rows.endpoint(partner), rows.endpoint(partner)
+    for each in (locked, free):
+        rows.delivery(each, state=SENDING, attempts=1, lease_in="-1 s")
+    with psycopg.connect(database.owner_url) as other:
+        other.execute("SELECT FROM sandbox.endpoints WHERE id = %s FOR NO KEY UPDATE", [locked])
+        scheduler.make_pass(session)
+        assert set(rows.states(locked).values()) == {"sending"}
+        assert set(rows.states(free).values()) == {"pending"}
+    scheduler.make_pass(session)
+    assert set(rows.states(locked).values()) == {"pending"}
 
 
 def test_a_lease_that_holds_is_left_alone(
