@@ -17,7 +17,7 @@ from services.core.availability import Availability
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 ThreadPool = ConnectionPool[Connection[TupleRow]]
 # Lends a connection for the length of a with block, which makes no call over the network: a pool
-# has few, and whoever waits for one takes PostgreSQL to be away.
+# has few, and a caller that waits too long for one takes PostgreSQL to be away.
 Connect = Callable[[], AbstractContextManager[Connection[TupleRow]]]
 
 ACQUIRE_TIMEOUT = 2.0  # seconds a request may wait for a connection; the gateway gives up after 2

@@ -1,6 +1,6 @@
 """Metrics: a registry of one process and the text of it that Prometheus reads (D4).
 
-In the kernel, as every program shows one: the HTTP services by Litestar (core/http/metrics.py),
+In services/core, as every program shows one: the HTTP services by Litestar (core/http/metrics.py),
 the programs in the background, which would load Litestar for nothing else, by a listener of their
 own. docs/metrics.md lists what there is, with the values that each label may have.
 """

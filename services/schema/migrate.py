@@ -60,7 +60,7 @@ class _Backend(PostgresqlPsycopgBackend):
 
 
 def migrate(owner_url: str) -> int:
-    """Apply what is missing, as the database's owner; return how many migrations that were."""
+    """Apply the missing migrations, as the database's owner; return how many those were."""
     with psycopg.connect(owner_url, autocommit=True) as guard:
         guard.execute("SELECT pg_advisory_lock(%s)", [MIGRATING])
         backend: Any = _Backend(parse_uri(owner_url), default_migration_table)

@@ -1,6 +1,6 @@
 """Deliveries: searched over all partners' endpoints; one read, and what failed sent again.
 
-The statements that send again are the kernel's: partners do the same through their own API.
+The statements that send again are in services/domain: partners do the same through their own API.
 """
 
 from datetime import UTC, datetime

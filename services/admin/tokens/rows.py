@@ -104,7 +104,7 @@ RETURNING {columns}
 
 
 def revoke_token(change: Change, name: str) -> tuple[Token, list[Token]]:
-    """Make a token invalid from now on, and those that it made: whoever had it may have them.
+    """Make a token invalid from now on, and those that it made: its holder may have them.
 
     Returns it and them. Raises NotFoundError.
     """

@@ -110,7 +110,7 @@ class Sender:
     def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
         """Post a body; whatever the network and the receiver do, this returns in time.
 
-        What is our own fault is raised: as NotSentError before the first byte went out. After any
+        A fault of ours is raised: as NotSentError before the first byte went out. After any
         other exception nobody knows whether the webhook arrived.
         """
         self._call.begin()

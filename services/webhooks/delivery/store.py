@@ -44,7 +44,7 @@ class Store:
     def record_delivered(
         self, claim: Claim, decision: Decision, *, seconds: float, claim_next: bool
     ) -> Claim | None:
-        """Record a success; in the same transaction claim the next delivery, if told to."""
+        """Record a success; in the same transaction claim the next delivery, if wanted."""
         with self._pipeline() as connection:
             self._claims.lock(connection, claim.endpoint_id)
             self._records.delivered(connection, claim, decision, seconds=seconds)
@@ -72,7 +72,7 @@ class Store:
         """Give a connection in pipeline mode, to be thrown away when something fails.
 
         psycopg takes a statement for prepared that it sent behind one that failed, and the server
-        has never prepared it: whoever used the connection next would fail.
+        has never prepared it: the next user of the connection would fail.
         """
         with self._pool.connection() as connection:
             try:

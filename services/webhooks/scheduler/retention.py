@@ -26,7 +26,7 @@ WHERE occurred_at < now() - %(keep)s AND NOT EXISTS (
 ORDER BY occurred_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 """
 
-# Whoever tries one of them again at this moment holds its row, and keeps it. Attempts go along.
+# A retry of one of them at this moment holds its row, and keeps it. Attempts go along.
 DELETE_DELIVERIES = """
 DELETE FROM {env}.deliveries WHERE (endpoint_id, event_id) IN (
     SELECT endpoint_id, event_id FROM {env}.deliveries
@@ -41,7 +41,7 @@ DELETE FROM {env}.events WHERE id = ANY (%(events)s)
 """
 
 # The oldest by their ids, which follow the times closely enough, by the primary key. The delta sync
-# needs what is known of a removed product for as long as its removal is a change that it can read.
+# needs the row of a removed product for as long as its removal is a change that it can read.
 DELETE_CHANGES = """
 WITH deleted AS (
     DELETE FROM {env}.stock_changes WHERE id = ANY (ARRAY (
