@@ -19,6 +19,7 @@ def target() -> Generator[Target]:
         yield site.target
 
 
+@pytest.mark.long
 def test_every_operation_answers_as_the_contract_says(target: Target, tmp_path: Path) -> None:
     cases = run_cases(
         target, "sandbox", tmp_path, seed=1, examples=3, phases="examples,fuzzing,stateful"

@@ -43,6 +43,7 @@ def _leave_what_a_killed_demo_leaves(stack: LocalStack) -> None:
         assert client.put(path, json={"quantity": 8}).status_code == 200
 
 
+@pytest.mark.long
 def test_the_demo_ends_the_stack_that_it_started(own_stack: LocalStack) -> None:
     done = own_stack.run("demo", "--port-base", str(own_stack.base))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,6 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from tests.e2e.conftest import QUERY, LocalStack, wait_for
 
@@ -45,6 +46,7 @@ class Calls:
         return self.answers[key, 200]
 
 
+@pytest.mark.long
 def test_a_rotation_under_200_requests_a_second_drops_nothing(stack: LocalStack) -> None:
     old = stack.run("keys", "create", PARTNER, "--env", "live").stdout.strip()
     calls = Calls(stack, old)

@@ -260,6 +260,7 @@ def in_foreground(stack: LocalStack) -> Generator[subprocess.Popen[str]]:
             process.terminate()
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_stack_cleanly(own_stack: LocalStack) -> None:
     with in_foreground(own_stack) as process:
         children = descendants(process.pid)

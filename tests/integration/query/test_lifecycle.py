@@ -71,6 +71,7 @@ def test_every_fault_of_the_settings_is_told_at_once_without_their_values() -> N
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.long
 def test_a_log_that_nobody_reads_stops_no_request(database: Database) -> None:
     port = free_port()
     settings = settings_for(database.url("live_query"), "valkey://127.0.0.1:9/0", PORT=port)
@@ -123,6 +124,7 @@ def test_a_taken_port_is_one_line_that_names_it() -> None:
     )
 
 
+@pytest.mark.long
 def test_it_starts_while_its_dependencies_are_away_and_says_so(tmp_path: Path) -> None:
     settings = settings_for(
         f"postgresql://live_query:x@127.0.0.1:{free_port()}/none",
