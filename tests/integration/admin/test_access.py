@@ -73,7 +73,7 @@ def test_every_path_but_health_and_the_document_needs_a_token(admin: AdminProces
         for method in methods.keys() - {"parameters"}:
             named = path.replace("{environment}", "live")
             url = base + re.sub(r"{\w+_id}", str(uuid4()), named)
-            answer = httpx.request(method.upper(), url, trust_env=False)
+            answer = httpx.request(method.upper(), url, trust_env=False, timeout=25)
             if path.startswith("/admin/"):
                 assert answer.status_code == 401, (method, path, answer.text)
                 tried += 1
