@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from services.core import headers
 from services.core.environments import Environment
 from services.local.children import last_line, start, stop
 from tests.contract_check import default_checker
+from tests.waiting import wait_for
 
 BACKEND_TOKEN = "backend-token-of-the-tests-0123456789"
 CREDENTIAL_ID = "5e0c7d52-3a44-4b0e-8d0f-9c1a2b3d4e5f"  # of a key that no table has
@@ -69,7 +71,14 @@ class QueryProcess:
         )
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Return what it has logged so far, all or one kind."""
+        """Return what it has logged before now, all or one kind.
+
+        A thread writes its log: what stands before the line of a request that is sent now is all.
+        """
+        mark = str(uuid.uuid4())
+        with contextlib.suppress(httpx.TransportError):  # it has ended, or stands still
+            httpx.get(f"{self.base_url}/health/live", headers={headers.REQUEST_ID: mark})
+            wait_for(lambda: mark in self.log.read_text(), "the line of a request in the log")
         *lines, _half = self.log.read_text().split(
             "\n"
         )  # a path may hold what splitlines splits at

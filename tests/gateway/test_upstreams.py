@@ -82,7 +82,7 @@ class Site:
             "healthchecks": CHECKS,
             "targets": [{"target": each.address} for each in targets],
         }
-        waits = {"connect_timeout": 1000, "write_timeout": 1000, "read_timeout": 500}
+        waits = {"connect_timeout": 1000, "write_timeout": 1000, "read_timeout": 2500}
         self.document = {
             **policy,
             "upstreams": [*policy["upstreams"], upstream],
