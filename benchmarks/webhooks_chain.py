@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from tests.chaos.parts import API, BACKGROUND, ENVIRONMENT, STOCK_ROLE, Chain, running_chain
-from tests.webhooks_receiver import Behaviour
-from tests.webhooks_receiving import Receiver, running_receiver
+from tools.chain import API, BACKGROUND, ENVIRONMENT, STOCK_ROLE, Chain, running_chain
+from tools.receiver import Behaviour
+from tools.receiver_process import Receiver, running_receiver
 
 EVENT = "inventory.updated"  # one event for each change: deliveries are easy to count
 ENDPOINTS_OF_A_PARTNER = 10

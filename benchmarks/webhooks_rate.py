@@ -15,8 +15,8 @@ import psycopg
 
 from benchmarks.webhooks_bare import Task
 from benchmarks.webhooks_chain import Bench, count, wait_until
-from tests.chaos.parts import ENVIRONMENT
-from tests.webhooks_receiver import Receipt
+from tools.chain import ENVIRONMENT
+from tools.receiver import Receipt
 
 DRAINED_WITHIN = 120.0  # seconds
 

@@ -29,10 +29,10 @@ from tests.chaos.comparison import (
 )
 from tests.chaos.director import Director, Kill
 from tests.chaos.partners import ENDPOINTS, LATE, ROTATED, Partners
-from tests.chaos.parts import ENVIRONMENT, PARTS, Chain, running_chain
 from tests.chaos.writers import Confirmed, Writers
-from tests.webhooks_receiver import Receipt
-from tests.webhooks_receiving import Receiver, running_receiver
+from tools.chain import ENVIRONMENT, PARTS, Chain, running_chain
+from tools.receiver import Receipt
+from tools.receiver_process import Receiver, running_receiver
 
 SETTINGS = {
     "RETRY_DELAYS_SECONDS": "1,2,3,4",

@@ -11,9 +11,9 @@ import pytest
 
 from services.query.settings import QuerySettings
 from services.schema.migrate import ROLES
-from tests.documents import configuration
-from tests.documents.configuration import PAGE, UndocumentedError, page, settings_of, values_of
 from tests.documents.reading import REPOSITORY
+from tools import configuration_page as configuration
+from tools.configuration_page import PAGE, UndocumentedError, page, settings_of, values_of
 
 READERS = {"environ", "environment", "getenv", "is_set"}
 LOCAL_STACK = REPOSITORY / "services" / "embedded"  # its programs are told by the stack alone

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from services.local.stack import free_port_base
-from tests.contract_check import partner_client
+from tools.contract.check import partner_client
 
 REPOSITORY = Path(__file__).parents[2]
 PARTNERAPI = [sys.executable, "-m", "services.cli"]

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import BACKEND_TOKEN, Document, Node, embedded_node
 from tests.gateway.policy import KONG_YML, LIVE_KEY, Places, own_address, own_path, service
 from tests.gateway.recording_service import Recorded, RecordingService, hangs
-from tests.gateway.wire import Wire, request
+from tools.gateway_node import BACKEND_TOKEN, Document, Node, embedded_node
+from tools.wire import Wire, request
 
 Publish = Callable[[Document | str], None]
 

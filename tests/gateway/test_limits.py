@@ -13,7 +13,6 @@ import valkey
 
 from services.local.valkey import RunningValkey
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Document, Node, embedded_node
 from tests.gateway.policy import (
     INVENTORY,
     LIVE_KEY,
@@ -27,7 +26,8 @@ from tests.gateway.policy import (
 )
 from tests.gateway.policy import service as policy_service
 from tests.gateway.recording_service import RecordingService
-from tests.gateway.wire import Answer, request
+from tools.gateway_node import Document, Node, embedded_node
+from tools.wire import Answer, request
 
 ROOM = 20.0  # seconds of the minute that a case needs at most
 LIMIT_HEADERS = ("Limit", "Remaining", "Reset")

@@ -65,8 +65,9 @@ def unknown(command: ast.expr) -> Iterator[str]:
 
 def test_no_test_starts_what_the_table_does_not_hold() -> None:
     found = {
-        f"{path.relative_to(TESTS)}: {fault}"
-        for path in TESTS.rglob("*.py")
+        f"{path.relative_to(REPOSITORY)}: {fault}"
+        for folder in (TESTS, REPOSITORY / "tools")
+        for path in folder.rglob("*.py")
         if path not in {Path(programs.__file__), Path(__file__)}
         for fault in faults(path.read_text("utf-8"))
     }

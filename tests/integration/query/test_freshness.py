@@ -11,7 +11,7 @@ import pytest
 
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
-from tests.query_process import QueryProcess, running_query, settings_for
+from tools.query_process import QueryProcess, running_query, settings_for
 
 CHANGES = 200
 DEADLINE = 5.0  # seconds; the promise is 1, and a busy test machine gets the rest

@@ -18,7 +18,7 @@ from services.local.postgres import RunningPostgres, running_postgres, start_pos
 from services.local.valkey import RunningValkey, start_valkey
 from services.schema.migrate import migrate, set_role_password
 from services.schema.seed import products, seed
-from tests.query_process import QueryProcess, running_query, settings_for, wait_for_status
+from tools.query_process import QueryProcess, running_query, settings_for, wait_for_status
 
 pytestmark = pytest.mark.long
 

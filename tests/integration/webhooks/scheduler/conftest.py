@@ -11,8 +11,8 @@ from services.webhooks.scheduler.scheduler import Scheduler
 from services.webhooks.sessions import Session, connect
 from tests.conftest import Database
 from tests.recorded_wakeups import RecordedWakeups
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows, connect_owner
+from tools.waiting import wait_for
 
 MakeScheduler = Callable[..., Scheduler]
 

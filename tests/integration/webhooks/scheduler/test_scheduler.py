@@ -22,8 +22,8 @@ from tests.conftest import Database
 from tests.integration.webhooks.scheduler.conftest import Clock, MakeScheduler
 from tests.page_reads import PageReads
 from tests.recorded_wakeups import RecordedWakeups, Wakeup
-from tests.waiting import Running, wait_for
 from tests.webhook_rows import WebhookRows
+from tools.waiting import Running, wait_for
 
 SENDING, RETRYING, EXHAUSTED = (
     DeliveryState.SENDING,

@@ -10,6 +10,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
@@ -26,8 +27,8 @@ from services.webhooks.settings import (
     SchedulerSettings,
     WorkerSettings,
 )
-from tests.documents.reading import REPOSITORY
 
+REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "configuration.md"
 COMPOSE = REPOSITORY / "compose.yaml"
 
