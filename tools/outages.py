@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import math
-import os
 import random
 import signal
 import threading
@@ -35,6 +34,7 @@ from services.policy.render import Addresses, Consumer, CounterStore, Key, rende
 from services.schema.migrate import migrate, set_role_password
 from services.schema.seed import products, seed
 from tools.gateway_node import Node, embedded_node
+from tools.processes import signal_family
 from tools.query_process import BACKEND_TOKEN, QueryProcess, running_query, settings_for
 from tools.waiting import wait_for
 
@@ -218,10 +218,7 @@ class Site:
 
     def signal_postgres(self, how: signal.Signals) -> None:
         """Send a signal to PostgreSQL's whole family."""
-        pid = self.postgres.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        for each in [pid, *map(int, children.split())]:
-            os.kill(each, how)
+        signal_family(self.postgres.process.pid, how)
 
     def drop_connections(self) -> None:
         """Have PostgreSQL break off every session of the query services."""

@@ -33,6 +33,7 @@ from tests.chaos.writers import Confirmed, Writers
 from tools.chain import ENVIRONMENT, PARTS, Chain, running_chain
 from tools.receiver import Receipt
 from tools.receiver_process import Receiver, running_receiver
+from tools.waiting import wait_for
 
 SETTINGS = {
     "RETRY_DELAYS_SECONDS": "1,2,3,4",
@@ -139,10 +140,9 @@ def _kill_everything(chain: Chain, director: Director, partners: Partners, scale
 
 
 def _wait_for_changes(writers: Writers, wanted: int) -> None:
-    deadline = time.monotonic() + WRITTEN_WITHIN
-    while writers.changes < wanted:
-        assert time.monotonic() < deadline, f"only {writers.changes} of {wanted} changes were made"
-        time.sleep(LOOK_EVERY)
+    wait_for(
+        lambda: writers.changes >= wanted, f"{wanted} changes", WRITTEN_WITHIN, every=LOOK_EVERY
+    )
 
 
 def _wait_until_settled(chain: Chain, *, within: float) -> None:
