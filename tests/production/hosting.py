@@ -35,7 +35,7 @@ HEALTHY_WITHIN = 60.0  # seconds; a start takes 2
 POLL = 0.2  # seconds; a look is a process of its own
 DONE = "service_completed_successfully"
 POSTGRES_PORT, VALKEY_PORT, ADMIN_PORT = 5432, 6379, 8001
-PROXY_PORT, STATUS_PORT, PLAIN_PORT, SMTP_PORT = 8000, 8100, 8080, 1025
+PROXY_PORT, STATUS_PORT, LOAD_BALANCER_PORT, PLAIN_PORT, SMTP_PORT = 8000, 8100, 8443, 8080, 1025
 OURS = "${IMAGE"  # compose.yaml: ${IMAGE:-...}:${RELEASE:-...}
 SIGNALS = {
     "SIGQUIT": signal.SIGTERM
