@@ -16,11 +16,12 @@ import yaml
 from services.local.children import free_port, start, stop
 from tests.gateway.conftest import LISTEN_HOST, UPSTREAM_HOST
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import ROOT, Document, Node
+from tests.gateway.nodes import ROOT
 from tests.gateway.policy import KONG_YML, service
 from tests.gateway.target_health import states
-from tests.gateway.wire import Answer
-from tests.waiting import wait_for
+from tools.gateway_node import Document, Node
+from tools.waiting import wait_for
+from tools.wire import Answer
 
 PATH = "/balanced"
 CHECKS: Document = yaml.safe_load(KONG_YML.read_text("utf-8"))["upstreams"][0]["healthchecks"]
