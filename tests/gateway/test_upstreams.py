@@ -126,6 +126,14 @@ def test_requests_go_round_the_targets(site: Site) -> None:
     assert site.asked(20, "POST") == {each.port: 10 for each in site.targets}
 
 
+def test_no_request_comes_on_a_connection_of_a_check(site: Site) -> None:
+    def is_checked() -> bool:
+        return all(site.ask(path=f"{PATH}/checked").status == 200 for _ in range(4))
+
+    wait_for(is_checked, "a check of both")
+    site.asked(8)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_target_that_is_killed_gets_nothing_and_no_request_fails(site: Site, method: str) -> None:
     gone, left = site.targets
