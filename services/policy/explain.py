@@ -1,4 +1,4 @@
-"""Explain: what one request of a partner meets on its way through the gateway, in Kong's order."""
+"""Explain: the route, limit and plugins that a partner's request meets, in Kong's order."""
 
 import re
 from collections.abc import Iterator
@@ -10,26 +10,14 @@ from services.core.environments import Environment
 from services.core.errors import SUSPENDED_MESSAGE, ErrorCode
 from services.core.wording import counted
 from services.policy.callers import Caller
-from services.policy.check import kong
 from services.policy.check.checking import require_sound
-from services.policy.check.entities import ACL, KEY_AUTH, LIMIT, Entity, Policy
 from services.policy.check.environments import environment_of
-from services.policy.check.source import Value, read
+from services.policy.entities import ACL, KEY_AUTH, LIMIT, Entity, Policy
 from services.policy.render import SUSPENDED_TAG, SUSPENSION, PolicyError
-from services.policy.routing import find_route
+from services.policy.routing import Criteria, Router, normalise
+from services.policy.schema import PLUGINS
+from services.policy.source import Value, read
 
-# What a plugin does, with the settings that matter.
-_DOES = {
-    "correlation-id": "{header_name}, to the service and back",
-    "key-auth": "key in {key_names}; without a good one the consumer {anonymous}",
-    "request-size-limiting": "bodies up to {allowed_payload_size} {size_unit}, else 413",
-    "acl": "lets in {allow}, else 403",
-    "rate-limiting": "{minute} a minute by {limit_by}, counted at {redis.host}:{redis.port}",
-    "backend-token": "sets {header}, hides {hide} from the service",
-    "request-termination": "ends the request",
-    "error-envelope": "Host in lower case, no Connection; errors as code, message, request_id",
-    "prometheus": "counts and times the request, whoever answers it",
-}
 _FIELD = re.compile(r"\{([a-z_.]+)\}")
 _WAITS = ("connect", "write", "read")
 
@@ -40,7 +28,7 @@ NO_ROUTE = "404 NOT_FOUND: no route takes this request, whatever the key"
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked about."""
+    """The request that is explained."""
 
     method: str
     path: str
@@ -59,7 +47,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """What a request of a partner gets, and one without a good key."""
+    """The answer to a partner's request, and to one without a good key."""
 
     request: str
     route: str | None
@@ -74,16 +62,14 @@ class Explanation(msgspec.Struct, frozen=True):
 def explain(
     text: str, file: str, request: Request, caller: Caller, partner: str = "a partner"
 ) -> Explanation:
-    """Return what a caller with a good key meets. Raises PolicyError."""
-    require_sound(text, file)
-    root, _ = read(text)
-    policy = Policy(root or Value({}, 1, at=1, node=0, aliased=False))
+    """Return the way of a request through the gateway. Raises PolicyError."""
+    policy = _sound_policy(text, file)
     if caller.tier not in policy.tiers:
         msg = f"{partner} has tier {caller.tier}; {file} has only {', '.join(policy.tiers)}"
         raise PolicyError(msg)
     host = _own_host(policy, request.environment) if request.host is None else request.host
     path = request.path.partition("?")[0]
-    route = find_route(policy, request.method, host, path)
+    route = _route(policy, request.method, host, path)
     consumer = _consumer(policy, caller, request.environment.username(partner))
     steps, others = _both(policy, route, consumer, {str(request.environment)})
     service = route.targets["service"] if route else None
@@ -97,6 +83,22 @@ def explain(
         anonymous_steps=others,
         anonymous_answer=_answer(others) if route else NO_ROUTE,
     )
+
+
+def _sound_policy(text: str, file: str) -> Policy:
+    require_sound(text, file)
+    root, _ = read(text)
+    assert root is not None  # noqa: S101 -- a sound text has a document
+    return Policy(root)
+
+
+def _route(policy: Policy, method: str, host: str, path: str) -> Entity | None:
+    router = Router(
+        (Criteria(*map(route.texts, Criteria._fields)), route) for route in policy.of("routes")
+    )
+    written = normalise(path.encode(errors="surrogateescape")).decode()
+    match = router.match(method, host.encode(errors="replace"), written)
+    return match.route if match else None
 
 
 def _own_host(policy: Policy, environment: Environment) -> str:
@@ -133,7 +135,7 @@ def _consumer(policy: Policy, caller: Caller, username: str) -> Entity:
 
 
 def _rendered(data: object) -> Value:
-    """Return what the renderer adds as a value that is on no line of the file."""
+    """Return a part that the renderer adds as a value that is on no line of the file."""
     inner: Any = data
     if isinstance(data, dict):
         named = cast("dict[str, object]", data)
@@ -173,7 +175,7 @@ def _steps(
     """Yield the plugins that run, up to the one that ends the request, and those after it."""
     known: Entity | None = None
     ended = False
-    for name in sorted(kong.PRIORITIES, key=lambda name: -kong.PRIORITIES[name]):
+    for name in sorted(PLUGINS, key=lambda name: -PLUGINS[name].priority):
         plugin = policy.instance(name, route, known)
         if plugin is None or (route is None and name not in WITHOUT_A_ROUTE):
             continue
@@ -195,25 +197,25 @@ def _step(plugin: Entity, groups: set[str], consumer: Entity | None) -> Step:
 def _end(plugin: Entity, groups: set[str], consumer: Entity | None) -> str | None:
     """Return the answer of a plugin that lets the request go no further."""
     if plugin.name == ACL and groups.isdisjoint(plugin.setting_texts("allow")):
-        status, told = 403, f"{ErrorCode.FORBIDDEN}: this key is for the other environment"
+        status, message = 403, f"{ErrorCode.FORBIDDEN}: this key is for the other environment"
     elif plugin.name == TERMINATION:
-        status, told = plugin.setting("status_code"), plugin.setting("message") or ""
+        status, message = plugin.setting("status_code"), plugin.setting("message") or ""
     else:
         return None
     if status == 403 and consumer is not None and SUSPENDED_TAG in consumer.texts("tags"):
-        told = f"{ErrorCode.PARTNER_SUSPENDED}: {SUSPENDED_MESSAGE}"  # as error-envelope does
-    return f"{status} {told}".strip()
+        message = f"{ErrorCode.PARTNER_SUSPENDED}: {SUSPENDED_MESSAGE}"  # as error-envelope does
+    return f"{status} {message}".strip()
 
 
 def _does(plugin: Entity) -> str:
-    """Return the values that matter, never a secret's."""
+    """Return the sentence of a plugin with its settings; none of them is a secret."""
 
     def shown(field: re.Match[str]) -> str:
         value = plugin.setting(field[1])
         listed = ", ".join(plugin.setting_texts(field[1]))
-        return listed or ("nothing" if value is None else str(value))
+        return listed or ("nothing" if value in (None, []) else str(value))
 
-    return _FIELD.sub(shown, _DOES[plugin.name])
+    return _FIELD.sub(shown, PLUGINS[plugin.name].does)
 
 
 def _answer_to(caller: Caller, steps: list[Step], others: list[Step]) -> str:
@@ -230,7 +232,7 @@ def _answer(steps: list[Step]) -> str:
 
 
 def as_text(explanation: Explanation) -> str:
-    """Return it for people, a line for each plugin."""
+    """Return an explanation for people, a line for each plugin."""
     lines = [
         explanation.request,
         f"  route    {explanation.route or 'none'}",

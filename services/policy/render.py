@@ -1,6 +1,6 @@
 """Render: kong.yml's text and the partners of now -> the one text that every node runs.
 
-Pure: the same input gives the same bytes, so a node's configuration_hash tells what it runs.
+Pure: the same input gives the same bytes, so a node's configuration_hash names its text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +12,11 @@ import yaml
 
 from services.core.environments import Environment
 from services.core.errors import STATUS_OF, SUSPENDED_MESSAGE, ErrorCode
+from services.domain.key_form import shown_part
 
 Document = dict[str, Any]
 
-TOLD = 10  # partners named in one message: a screen's worth
+NAMED = 10  # partners named in one message: a screen's worth
 
 # A suspended partner's consumer keeps its keys and its tier's limit, and carries this tag, by which
 # error-envelope knows it, and this plugin, which ends its requests last of all (priority 2).
@@ -30,7 +31,7 @@ SUSPENSION: Document = {
 
 
 class PolicyError(Exception):
-    """kong.yml can't be rendered; the message says where and how to mend it."""
+    """A kong.yml that can't be rendered; the message says where and how to correct it."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -64,7 +65,7 @@ class CounterStore(msgspec.Struct, frozen=True):
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """Where things are when that is not where kong.yml (compose.yaml) says."""
+    """The addresses that replace those of kong.yml, which are compose.yaml's."""
 
     upstreams: Mapping[str, Sequence[str]] = {}  # by name: each target as host:port
     counters: CounterStore | None = None
@@ -89,16 +90,16 @@ def render(policy_text: str, consumers: Iterable[Consumer], addresses: Addresses
 
 
 def mask(text: str) -> str:
-    """Return a rendered text with every key shortened to what may be shown."""
+    """Return a rendered text with every key masked."""
     document: Document = msgspec.json.decode(text)
     for consumer in document.get("consumers", []):
         for credential in consumer.get("keyauth_credentials", []):
-            credential["key"] = credential["key"][:12] + "..."
+            credential["key"] = shown_part(credential["key"]) + "..."
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
 def parse_policy(policy_text: str) -> Document:
-    """Return kong.yml as a document whose parts are shared with nothing. Raises PolicyError."""
+    """Return kong.yml as a document, no two parts of it one object. Raises PolicyError."""
     try:
         document = yaml.load(policy_text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as exc:
@@ -130,9 +131,9 @@ def _require_tiers(consumers: Iterable[Consumer], tiers: Mapping[str, Document])
     lacking = {each.partner: each.tier for each in consumers if each.tier not in tiers}
     if lacking:
         known = f"kong.yml has only {', '.join(tiers)}: add it, or change the partner's"
-        told = [f"partner {name} has tier {tier}; {known}" for name, tier in lacking.items()]
-        rest = [f"and {len(told) - TOLD:,} more partners"] if len(told) > TOLD else []
-        raise PolicyError("\n".join([*told[:TOLD], *rest]))
+        lines = [f"partner {name} has tier {tier}; {known}" for name, tier in lacking.items()]
+        rest = [f"and {len(lines) - NAMED:,} more partners"] if len(lines) > NAMED else []
+        raise PolicyError("\n".join([*lines[:NAMED], *rest]))
 
 
 def _consumer(consumer: Consumer, tiers: Mapping[str, Document]) -> Document:
@@ -179,7 +180,7 @@ def _replace_addresses(document: Document, addresses: Addresses) -> None:
 
 
 def _plugins(document: Document) -> Iterable[Document]:
-    """Yield every plugin of a document, wherever Kong lets one stand."""
+    """Yield every plugin of a document: of the file, of services, routes and consumers."""
     yield from document.get("plugins") or []
     for kind in ("services", "routes", "consumers"):
         entities: list[Document] = document.get(kind) or []

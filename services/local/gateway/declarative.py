@@ -1,4 +1,4 @@
-"""Declarative: the text of a declarative file -> an immutable configuration, or why not."""
+"""Declarative: the text of a declarative file -> a configuration, or all its faults."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -21,44 +21,29 @@ from services.local.gateway.model import (
     Upstream,
 )
 from services.local.gateway.plugins import REGISTRY
-from services.local.gateway.plugins.base import Plugin, Scope, Surroundings
+from services.local.gateway.plugins.base import Plugin, Surroundings
 from services.local.gateway.plugins.plan import Plans
 from services.local.gateway.refusal import InvalidConfigurationError
-from services.local.gateway.router import Router
 from services.policy.hosts import written_host
+from services.policy.precedence import Scope
+from services.policy.routing import Criteria, Router
 
 
 def text_hash(text: str) -> str:
-    """Return what Kong calls the configuration's hash: the MD5 of its text."""
+    """Return the configuration_hash of Kong: the MD5 of the text."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def load(text: str, surroundings: Surroundings) -> Configuration:
     """Check a text and build its configuration. Raises InvalidConfigurationError."""
     top = read_entities(parse(text), surroundings.environment)
-    services = [entity for entity in top if entity.kind == "services"]
     upstreams = {e.values["name"]: _upstream(e) for e in top if e.kind == "upstreams"}
-    consumers = [(e, _consumer(e)) for e in top if e.kind == "consumers"]
-    routes = [
-        _route(route, service)
-        for entity in services
-        for service in (_service(entity, upstreams),)
-        for route in entity.of("routes")
-    ]
+    plugins = (plugin for entity in _plugins(top) for plugin in _plugin(entity, surroundings))
     return Configuration(
         hash=text_hash(text),
-        router=Router(routes),
-        plans=Plans(
-            {key: plugin for e in _plugins(top) for key, plugin in _plugin(e, surroundings)}
-        ),
-        callers=Callers(
-            consumers={name: consumer for entity, consumer in consumers for name in entity.names},
-            credentials={
-                credential.values["key"].encode(): Credential(credential.id, consumer)
-                for entity, consumer in consumers
-                for credential in entity.of("keyauth_credentials")
-            },
-        ),
+        router=Router(_routes(top, upstreams)),
+        plans=Plans(dict(plugins)),
+        callers=_callers(top),
         upstreams=tuple(upstreams.values()),
     )
 
@@ -75,6 +60,28 @@ def parse(text: str) -> object:
     except (yaml.YAMLError, RecursionError, ValueError) as exc:
         message = f"failed parsing declarative configuration: {exc}"
         raise InvalidConfigurationError(document={"error": message}) from exc
+
+
+def _routes(
+    top: list[Entity], upstreams: Mapping[str, Upstream]
+) -> Iterator[tuple[Criteria, Route]]:
+    for entity in top:
+        if entity.kind == "services":
+            service = _service(entity, upstreams)
+            for route in entity.of("routes"):
+                yield _criteria(route), _route(route, service)
+
+
+def _callers(top: list[Entity]) -> Callers:
+    consumers = [(entity, _consumer(entity)) for entity in top if entity.kind == "consumers"]
+    return Callers(
+        consumers={name: consumer for entity, consumer in consumers for name in entity.names},
+        credentials={
+            credential.values["key"].encode(): Credential(credential.id, consumer)
+            for entity, consumer in consumers
+            for credential in entity.of("keyauth_credentials")
+        },
+    )
 
 
 def _upstream(entity: Entity) -> Upstream:
@@ -117,22 +124,20 @@ def _service(entity: Entity, upstreams: Mapping[str, Upstream]) -> Service:
     )
 
 
+def _criteria(route: Entity) -> Criteria:
+    return Criteria(*(route.values[name] or () for name in Criteria._fields))
+
+
 def _route(entity: Entity, service: Service) -> Route:
     values = entity.values
     return Route(
-        id=entity.id,
-        name=entity.values["name"],
-        service=service,
-        hosts=frozenset(host.lower().encode() for host in values["hosts"]),
-        paths=tuple(values["paths"]),
-        methods=frozenset(values["methods"]),
-        strip_path=values["strip_path"],
+        id=entity.id, name=values["name"], service=service, strip_path=values["strip_path"]
     )
 
 
 def _consumer(entity: Entity) -> Consumer:
     values = entity.values
-    told: list[tuple[bytes, str | None]] = [
+    headers: list[tuple[bytes, str | None]] = [
         (b"x-consumer-id", entity.id),
         (b"x-consumer-custom-id", values["custom_id"]),
         (b"x-consumer-username", values["username"]),
@@ -143,7 +148,7 @@ def _consumer(entity: Entity) -> Consumer:
         custom_id=values["custom_id"],
         groups=frozenset(acl.values["group"] for acl in entity.of("acls")),
         tags=frozenset(values["tags"] or ()),
-        headers={name: value.encode() for name, value in told if value},
+        headers={name: value.encode() for name, value in headers if value},
     )
 
 
@@ -156,9 +161,9 @@ def _plugins(entities: list[Entity]) -> Iterator[Entity]:
 
 def _plugin(
     entity: Entity, surroundings: Surroundings
-) -> Iterator[tuple[tuple[str, Scope], Plugin]]:
+) -> Iterator[tuple[tuple[str, Scope[str]], Plugin]]:
     values: dict[str, Any] = entity.values
     if values["enabled"]:
         name: str = values["name"]
-        scope = Scope(values["route"], values["service"], values["consumer"])
+        scope = Scope[str](*(values[name] for name in Scope._fields))
         yield (name, scope), REGISTRY[name](values["config"], scope, surroundings)

@@ -43,7 +43,7 @@ _log = structlog.get_logger()
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """GATEWAY_PORT and so on."""
+    """The settings of a node: GATEWAY_PORT and so on."""
 
     gateway_port: int
     gateway_admin_port: int
@@ -99,9 +99,9 @@ async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
         await upstream.close()
 
 
-def hosts_of(told: str) -> dict[str, list[str]]:
+def hosts_of(setting: str) -> dict[str, list[str]]:
     """Return the names and addresses of GATEWAY_HOSTS."""
-    pairs = [each.split("=") for each in told.split(";") if each]
+    pairs = [each.split("=") for each in setting.split(";") if each]
     return {name: addresses.split(",") for name, addresses in pairs}
 
 
@@ -134,7 +134,7 @@ def _stop_on_signals(listeners: list[_Listener]) -> None:
 
 
 def _kept_configuration(prefix: Path, surroundings: Surroundings) -> Configuration:
-    """Return what ran before a restart; nothing, if there is nothing or it is no longer right."""
+    """Return the configuration of before a restart, or none if there is none or it has a fault."""
     prefix.mkdir(mode=0o700, parents=True, exist_ok=True)
     prefix.chmod(0o700)
     try:

@@ -1,4 +1,4 @@
-"""Export: what runs, as Kong's GET /config tells it: flat lists of entities that name others by id.
+"""Export: the running configuration as Kong's GET /config has it: flat lists, parents by id.
 
 Kong writes YAML; this is JSON, which is YAML too, and quick to make of 10,000 partners.
 """
@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from services.local.gateway.declarative import parse
-from services.local.gateway.entities import PARENTS, Entity, read_entities
+from services.local.gateway.entities import Entity, read_entities
+from services.policy.schema import PARENTS
 
 
 def export(text: str | None, environment: Mapping[str, str]) -> str:
-    """Return the export of a text that was accepted; None: nothing ever was."""
+    """Return the export of an accepted text; None: no text has been accepted yet."""
     flat: dict[str, Any] = {"_format_version": "3.0", "_transform": False}
     if text is not None:
         for kind, values in _entities(read_entities(parse(text), environment)):

@@ -12,6 +12,7 @@ from services.core.logs import shown_path
 from services.local.gateway.body import ClientGoneError, Receive, RequestBody
 from services.local.gateway.configuration import Configuration
 from services.local.gateway.exchange import Exchange
+from services.local.gateway.model import Route
 from services.local.gateway.plugins.base import Took
 from services.local.gateway.responses import (
     MALFORMED,
@@ -23,8 +24,8 @@ from services.local.gateway.responses import (
     Response,
     own_response,
 )
-from services.local.gateway.router import Match, normalise
 from services.local.gateway.upstream import ServiceClient, UpstreamError
+from services.policy.routing import Match, normalise
 
 FAULT = "gateway.fault"  # the scope's key for the status of a request that can't be understood
 
@@ -41,7 +42,7 @@ _log = structlog.get_logger()
 
 
 class _Turn(Exchange):
-    """One request, with the configuration of its beginning, whatever is posted meanwhile."""
+    """One request with the configuration of its beginning, also if another one is posted."""
 
     __slots__ = ("configuration",)
 
@@ -57,7 +58,7 @@ class Proxy:
 
     @property
     def configuration(self) -> Configuration:
-        """What new requests meet."""
+        """The configuration for new requests."""
         return self._configuration
 
     @configuration.setter
@@ -137,7 +138,7 @@ def _exchange(configuration: Configuration, scope: Scope, receive: Receive) -> _
     return exchange
 
 
-def _upstream_path(path: bytes, match: Match) -> bytes:
+def _upstream_path(path: bytes, match: Match[Route]) -> bytes:
     """Return the path that the service sees."""
     route = match.route
     if route.strip_path:
@@ -222,7 +223,7 @@ def _shown(exchange: _Turn) -> str:
 
 
 def _note(exchange: _Turn, event: str, response: Response, reason: str) -> None:
-    """Log what the caller may ask about; `reason` says what a service did wrong."""
+    """Log an answer by its request id; `reason` names the fault of a service."""
     request_id = response.header(b"x-request-id") or exchange.kong_request_id.encode()
     log = _log.warning if reason else _log.info
     log(

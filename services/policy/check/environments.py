@@ -11,21 +11,21 @@ from urllib.parse import urlsplit
 
 from services.core.environments import Environment
 from services.policy.check.access import is_public
-from services.policy.check.entities import ACL, KEY_AUTH, Entity, Policy
-from services.policy.check.faults import Fault, nearest
+from services.policy.entities import ACL, KEY_AUTH, Entity, Policy
+from services.policy.faults import Fault, nearest
 
 GROUPS = tuple(str(environment) for environment in Environment)
 
 
 def environment_of(policy: Policy, route: Entity) -> str | None:
-    """Return the environment whose keys open a route, if it is one alone."""
+    """Return the one environment whose keys open a route, or None if there are several."""
     acl = policy.instance(ACL, route, None)
     groups = acl.setting_texts("allow") if acl else []
     return groups[0] if len(groups) == 1 else None
 
 
 def environment_faults(policy: Policy) -> Iterator[Fault]:
-    """Yield what both environments would use."""
+    """Yield the hosts, addresses and groups that both environments would share."""
     for acl in policy.of("plugins"):
         if acl.name == ACL:
             yield from _group_faults(acl)
@@ -59,7 +59,7 @@ def _group_faults(acl: Entity) -> Iterator[Fault]:
 
 
 def _host_faults(routes: list[tuple[Entity, str | None]]) -> Iterator[Fault]:
-    """Live is what has no host of its own; the sandbox is told by its hosts alone."""
+    """Yield the faults of hosts: the sandbox has its own, live takes all others."""
     hosts_of_live = {h for route, own in routes if own == "live" for h in route.texts("hosts")}
     for route, own in routes:
         if own != "sandbox":

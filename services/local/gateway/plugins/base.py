@@ -1,19 +1,20 @@
-"""Plugins: what each of them is made of, and what it may use."""
+"""Plugins: the base class, and what a plugin may use."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from services.local.gateway.counters import CounterStores
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import Fault, Fields, Values
+from services.local.gateway.fields import Fault, Values
 from services.local.gateway.metrics import GatewayMetrics
 from services.local.gateway.responses import Answer, Response
+from services.policy.precedence import Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What lies outside of a configuration."""
+    """The environment, clock, stores and metrics that plugins use."""
 
     environment: Mapping[str, str]  # what {vault://env/...} reads
     clock: Callable[[], float]  # seconds since 1970
@@ -29,35 +30,22 @@ class Took(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Which requests an instance is for; None means all."""
-
-    route: str | None = None
-    service: str | None = None
-    consumer: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Known:
-    """What a plugin's config can refer to."""
+    """The consumers and variables that a plugin's config can refer to."""
 
     consumers: frozenset[str]  # ids and usernames
     environment: Mapping[str, str]
 
 
 class Plugin:
-    """One instance: a plugin with its config, for some scope."""
+    """One instance: a plugin with its config, for some scope; the schema has its priority."""
 
-    NAME: ClassVar[str]
-    PRIORITY: ClassVar[int]  # Kong's; the higher runs first
-    FIELDS: ClassVar[Fields]
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
-        """Take a config that `FIELDS` and `faults` found nothing wrong with."""
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
+        """Take a config that the schema and `faults` found nothing wrong with."""
 
     @classmethod
     def faults(cls, config: Values, known: Known) -> Iterable[Fault]:
-        """Return what is wrong with a config whose fields are right one by one."""
+        """Return the faults of a config whose fields are right one by one."""
         del config, known
         return ()
 
@@ -71,4 +59,4 @@ class Plugin:
         """Change an answer before it goes out; also one to a request without a route."""
 
     def log(self, exchange: Exchange, response: Response, took: Took) -> None:
-        """Take note of an answer that is out; requests without a route come here, too."""
+        """Count or log a sent answer; requests without a route come here, too."""

@@ -1,4 +1,4 @@
-"""Source: the text of a kong.yml -> values that know their lines, and what is wrong as YAML.
+"""Source: the text of a kong.yml -> values with their lines, and the faults of its YAML.
 
 Kong's reader and PyYAML take the last of two equal keys in silence; here both are seen.
 """
@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import yaml
 
-from services.policy.check.faults import Fault
+from services.policy.faults import Fault
 
 _MERGE = "tag:yaml.org,2002:merge"
 # libyaml says where it noticed; for these the place to mend is where the thing began.

@@ -1,4 +1,4 @@
-"""Faults: one thing that is wrong with a kong.yml, and where."""
+"""Faults: a fault of a kong.yml with its line, and words for it."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """What is wrong on a line (from 1), and what to write instead."""
+    """A fault on a line (from 1), with the words to write instead."""
 
     line: int
     sentence: str
@@ -19,7 +19,7 @@ def or_list(names: Iterable[object]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return what to write in the place of an unknown name, as the end of a sentence."""
+    """Return the known name to write instead of an unknown one, as the end of a sentence."""
     known = sorted(known)
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     if close:
