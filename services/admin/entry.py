@@ -58,6 +58,7 @@ def build(settings: ServiceSettings) -> ASGIApp:
     pool = make_thread_pool(
         settings.admin_database_url,
         name="admin",
+        environment=None,
         size=POOL_SIZE,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
@@ -68,7 +69,7 @@ def build(settings: ServiceSettings) -> ASGIApp:
     metrics = AdminMetrics(admin, is_leader=lambda: reconciler.is_leader, clock=time.monotonic)
     availability = Availability("database", clock=time.monotonic)
     database_check = DatabaseCheck(
-        settings.admin_database_url, name="admin", availability=availability
+        settings.admin_database_url, name="admin", environment=None, availability=availability
     )
     secrets = StoredSecrets(settings.admin_database_url, box, queries_in_use())
     return make_admin_app(

@@ -2,12 +2,21 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import LiteralString
 
 import msgspec
 
+from services.core.environments import Environment
 from services.core.timestamps import rfc3339
 
 LOW_STOCK_MAXIMUM = 10  # units; above it a product is in stock
+
+# A stock change notifies its environment's channel; the payload is always empty. Channels belong to
+# the database and not to a schema.
+LISTEN: dict[Environment, LiteralString] = {
+    Environment.LIVE: "LISTEN live_stock",
+    Environment.SANDBOX: "LISTEN sandbox_stock",
+}
 
 
 class StockStatus(StrEnum):

@@ -198,6 +198,7 @@ def _start_lane(
     pool = make_thread_pool(
         settings.database_url,
         name=f"webhooks {lane}",
+        environment=settings.environment,
         size=min(threads, CONNECTIONS),
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
@@ -275,6 +276,7 @@ def _leases_pool(settings: WorkerSettings, lane: Lane) -> ThreadPool:
     return make_thread_pool(
         settings.database_url,
         name=f"webhooks {lane} leases",
+        environment=settings.environment,
         size=1,
         statement_timeout_ms=RENEW_WITHIN_MS,
     )

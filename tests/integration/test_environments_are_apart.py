@@ -8,6 +8,7 @@ import pytest
 from psycopg import errors, sql
 from valkey import Valkey
 
+from services.core.database import connection_options
 from services.core.environments import Environment
 from services.local.valkey import RunningValkey
 from services.schema.migrate import ROLES
@@ -93,3 +94,24 @@ def test_a_partner_of_one_environment_is_refused_by_the_other(
         response = client.post("/partner/v1/inventory", json=asked, headers=headers)
     assert response.status_code == 403
     assert response.json()["message"] == "This API key is not valid for this environment"
+
+
+def test_a_query_process_with_the_address_of_the_other_environment_shows_no_stock(
+    database: Database, valkey: RunningValkey, tmp_path: Path
+) -> None:
+    settings = settings_for(database.url("live_query"), valkey.url, SANDBOX)
+    asked = {"product_ids": [LIVE_ID, SANDBOX_ID]}
+    with (
+        running_query(tmp_path, settings, wait_ready=False) as wrong,
+        wrong.client() as client,
+    ):
+        assert client.get("/health/ready").status_code == 503
+        assert client.post("/partner/v1/inventory", json=asked).status_code == 500
+
+
+def test_a_temporary_table_never_stands_in_for_an_environments_own(database: Database) -> None:
+    options = connection_options("a test", LIVE)
+    with psycopg.connect(database.owner_url, **options) as connection:
+        connection.execute("CREATE TEMPORARY TABLE products (product_id text)")
+        found = connection.execute("SELECT count(*) FROM products").fetchone()
+    assert found == (5_000,)

@@ -23,6 +23,7 @@ from services.admin.gateway.reconciler import Reconciler
 from services.admin.metrics import AdminMetrics
 from services.admin.settings import AdminSettings
 from services.core.availability import Availability
+from services.core.database import connection_options
 from services.core.database_calls import Work
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
@@ -177,12 +178,13 @@ def measure(database: Database, rows: WebhookRows, settings: AdminSettings) -> P
     reads = PageReads()
     with contextlib.ExitStack() as opened:
 
-        def connect(role: str) -> Connection[Any]:
-            connection = psycopg.connect(database.url(role), autocommit=True)
+        def connect(role: str, environment: Environment | None) -> Connection[Any]:
+            options = connection_options("a test", environment)
+            connection = psycopg.connect(database.url(role), **options)
             return reads.of(opened.enter_context(closing(connection)))
 
-        webhooks = webhook_rounds(connect("live_webhooks"))
-        admin = admin_rounds(connect("admin"), settings)
+        webhooks = webhook_rounds(connect("live_webhooks", ENVIRONMENT))
+        admin = admin_rounds(connect("admin", None), settings)
         for _ in range(ROUNDS):
             change_something(rows)
             next(webhooks)
@@ -260,7 +262,8 @@ def reconcile(reads: PageReads, settings: AdminSettings) -> None:
 
 async def query_rounds(database: Database, reads: PageReads, rows: WebhookRows) -> None:
     """Have a query process follow changes, read stock, note uses and answer the delta sync."""
-    plain = await AsyncConnection.connect(database.url("live_query"), autocommit=True)
+    options = connection_options("a test", ENVIRONMENT)
+    plain = await AsyncConnection.connect(database.url("live_query"), **options)
     async with plain, reads.of_async(plain) as connection:
         calls: Any = OneConnection(connection)
         memory = Memory(Bounds(0, 0), max_age=timedelta(seconds=25), clock=time.time)
@@ -274,7 +277,7 @@ async def query_rounds(database: Database, reads: PageReads, rows: WebhookRows) 
             clock=time.time,
             availability=Availability("changes", clock=time.monotonic),
         )
-        delta = Delta(calls, ENVIRONMENT, at_once=1)
+        delta = Delta(calls, at_once=1)
         await feed.catch_up(connection)
         cursor = await delta.start()
         for _ in range(ROUNDS):
@@ -282,8 +285,8 @@ async def query_rounds(database: Database, reads: PageReads, rows: WebhookRows) 
             assert await feed.catch_up(connection) == 1
             page = await delta.page(cursor, 100)
             assert b"TABLET-00001" in page.items
-            await Store(calls, ENVIRONMENT).read(["TABLET-00001", "GONE"])
-            await KeyUseStore(calls, ENVIRONMENT).write({str(uuid4()): time.time()})
+            await Store(calls).read(["TABLET-00001", "GONE"])
+            await KeyUseStore(calls).write({str(uuid4()): time.time()})
 
 
 class OneConnection:

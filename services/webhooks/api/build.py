@@ -9,7 +9,6 @@ from uuid import UUID
 
 from litestar import Litestar
 from litestar.types import ASGIApp
-from psycopg.sql import SQL, Identifier
 
 from services.core.availability import Availability
 from services.core.background import going_on
@@ -35,7 +34,7 @@ from services.webhooks.waking import Waker
 POOL_SIZE = 8
 POOL_CLOSES_WITHIN = 1.0  # seconds
 # Of an environment's role: with the address of another environment the service is not ready.
-CAN_READ_PARTNERS = "SELECT FROM {} LIMIT 0"
+CAN_READ_PARTNERS = "SELECT FROM partners LIMIT 0"
 WAKE_MOST = 4  # workers for one endpoint; it has no more in flight
 
 
@@ -81,6 +80,7 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
     pool = make_pool(
         settings.database_url,
         name="webhooks-api",
+        environment=environment,
         size=POOL_SIZE,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
@@ -89,8 +89,9 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
     database_check = DatabaseCheck(
         settings.database_url,
         name="webhooks-api",
+        environment=environment,
         availability=database,
-        statement=SQL(CAN_READ_PARTNERS).format(Identifier(environment, "partners")),
+        statement=CAN_READ_PARTNERS,
     )
     waking = WakingThread(Wakeups(make_broker(settings.queue_url, environment)))
     stores = Stores(
@@ -99,7 +100,7 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
         SandboxStore(calls, environment) if environment is Environment.SANDBOX else None,
     )
     key_uses = KeyUses(
-        KeyUseStore(calls, environment).write,
+        KeyUseStore(calls).write,
         every=key_uses_every,
         clock=time.time,
         availability=_availability("key_uses"),

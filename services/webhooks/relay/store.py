@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import sql
 
 from services.core.environments import Environment
+from services.domain.stock import LISTEN
 from services.domain.webhooks.locks import HOLD_TOGETHER
 from services.schema.locks import RELAYING
 from services.webhooks.sessions import Session
@@ -94,8 +95,7 @@ class RelayStore:
         self._relaying = {"relaying": RELAYING[environment]}
         self._take_changes = sql.SQL(TAKE_CHANGES).format(env=env).as_bytes()
         self._store_events = sql.SQL(STORE_EVENTS).format(env=env).as_bytes()
-        channel = sql.Identifier(environment.stock_channel)
-        self._listen = sql.SQL("LISTEN {}").format(channel).as_bytes()
+        self._listen: LiteralString = LISTEN[environment]
 
     def listen(self, session: Session) -> None:
         """Ask to be notified of changes."""

@@ -30,7 +30,11 @@ def rows(database: Database) -> Generator[WebhookRows]:
 @pytest.fixture
 def pool(database: Database) -> Generator[ThreadPool]:
     pool = make_thread_pool(
-        database.url("sandbox_webhooks"), name="test", size=8, statement_timeout_ms=5_000
+        database.url("sandbox_webhooks"),
+        name="test",
+        environment=SANDBOX,
+        size=8,
+        statement_timeout_ms=5_000,
     )
     pool.open()
     yield pool
