@@ -110,7 +110,7 @@ def _run_background(programs: Sequence[str], environ: Environ) -> None:
     common = load(BackgroundSettings, environ)
     service = f"webhooks {' '.join(programs)}"
     configure_logs(common.log_format, service=service, environment=common.environment)
-    background = Background(ProcessMetrics(common.environment))
+    background = Background(ProcessMetrics())
     listener = _listener(common, background)
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -216,13 +216,12 @@ def _start_lane(
         waker.wake(endpoint_id, lane)
 
     leases_pool = _leases_pool(settings, lane)
-    leases = Leases(leases_pool, settings.environment)
+    leases = Leases(leases_pool)
     worker = DeliveryWorker(
         Store(
             pool,
-            Claims(settings.environment, lane),
+            Claims(lane),
             Records(
-                settings.environment,
                 schedule=RetrySchedule.of(settings.retry_delays_seconds),
                 disable_after=timedelta(days=settings.disable_after_days),
             ),

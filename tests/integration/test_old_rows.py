@@ -35,7 +35,6 @@ from services.query.memory import Bounds, Memory
 from services.query.store import Store
 from services.webhooks.mail.mailer import Mailer
 from services.webhooks.monitoring.backlogs import DeliveryBacklog, OutboxBacklog, Pace
-from services.webhooks.monitoring.store import MonitoringStore
 from services.webhooks.relay.relay import Relay
 from services.webhooks.scheduler.scheduler import Scheduler
 from tests.conftest import Database
@@ -203,7 +202,7 @@ def change_something(rows: WebhookRows) -> None:
 def webhook_rounds(session: Connection[Any]) -> Iterator[None]:
     """Make a round of the relay, the scheduler and the mailer at each step."""
     clock = itertools.count(0.0, 61.0).__next__  # every round is one that tidies and looks
-    wakeups, store = RecordedWakeups(), MonitoringStore(ENVIRONMENT)
+    wakeups = RecordedWakeups()
     relay = Relay("", ENVIRONMENT, wakeups, poll_seconds=1)
     scheduler = Scheduler(
         "",
@@ -219,8 +218,8 @@ def webhook_rounds(session: Connection[Any]) -> Iterator[None]:
         mail_from="a@shop.example",
         poll_seconds=1,
     )
-    outbox = OutboxBacklog(store, pace=Pace(clock), now=lambda: datetime.now(UTC))
-    deliveries = DeliveryBacklog(store, pace=Pace(clock), now=lambda: datetime.now(UTC))
+    outbox = OutboxBacklog(pace=Pace(clock), now=lambda: datetime.now(UTC))
+    deliveries = DeliveryBacklog(pace=Pace(clock), now=lambda: datetime.now(UTC))
     while True:
         assert relay.relay_batch(session) > 0
         outbox.look(session)

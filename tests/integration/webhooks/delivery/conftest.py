@@ -44,8 +44,8 @@ def pool(database: Database) -> Generator[ThreadPool]:
 @pytest.fixture
 def store_of(pool: ThreadPool) -> StoreOf:
     def make(lane: Lane) -> Store:
-        records = Records(SANDBOX, schedule=RetrySchedule(DELAYS), disable_after=timedelta(days=3))
-        return Store(pool, Claims(SANDBOX, lane), records, chance=lambda: 0.5)
+        records = Records(schedule=RetrySchedule(DELAYS), disable_after=timedelta(days=3))
+        return Store(pool, Claims(lane), records, chance=lambda: 0.5)
 
     return make
 

@@ -28,7 +28,7 @@ def rows(database: Database) -> Generator[WebhookRows]:
 @pytest.fixture
 def session(database: Database) -> Generator[Session]:
     """A connection as the mailer's own role has it."""
-    with closing(connect(database.url("sandbox_webhooks"), "test")) as session:
+    with closing(connect(database.url("sandbox_webhooks"), "test", Environment.SANDBOX)) as session:
         yield session
 
 
