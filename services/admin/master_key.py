@@ -4,18 +4,21 @@ Safe while services run: a row is written only if it still holds what was read, 
 own rotation is never undone. Nothing of the gateway's configuration changes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 import msgspec
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin, Change
+from services.core.database import use_environment
 from services.core.encryption import MasterKeyError, SecretBox
 from services.core.environments import Environment
+from services.domain.endpoint_secrets import endpoint_secrets_in_use
 
 BATCH = 500  # secrets read at once; sealing one again and writing it takes about 0.6 ms
 NAMED_MOST = 100  # secrets that no key opens, which a report names
@@ -25,26 +28,71 @@ NO_ID = UUID(int=0)
 
 
 class Place(NamedTuple):
-    """A column of sealed secrets."""
+    """A column of encrypted secrets, and what is done there."""
 
     name: str  # as a report says it
-    table: tuple[str, str]
-    column: LiteralString
-    in_use: LiteralString  # SQL: whether anybody will open it again
+    environment: Environment | None  # whose table it is; None: control's
+    count_all: LiteralString
+    select_batch: LiteralString
+    update: LiteralString
 
 
-KEYS = Place("api key", ("control", "api_keys"), "sealed", "revoked_at IS NULL")
-NOT_DELETED: LiteralString = "stored.state <> 'deleted'"
-IN_OVERLAP: LiteralString = "stored.state <> 'deleted' AND previous_secret_until > now()"
+COUNT_KEYS: LiteralString = "SELECT count(*) FROM control.api_keys WHERE sealed IS NOT NULL"
+
+SELECT_KEYS: LiteralString = """
+SELECT stored.id, partners.name AS partner, sealed, revoked_at IS NULL AS in_use
+FROM (
+    SELECT * FROM control.api_keys WHERE id > %(after)s AND sealed IS NOT NULL
+    ORDER BY id LIMIT %(batch)s
+) AS stored JOIN control.partners ON partners.id = stored.partner_id
+ORDER BY stored.id
+"""
+
+UPDATE_KEY: LiteralString = """
+UPDATE control.api_keys SET sealed = %(new)s WHERE id = %(id)s AND sealed = %(old)s
+"""
+
+COUNT_CURRENT: LiteralString = "SELECT count(*) FROM endpoints WHERE secret IS NOT NULL"
+
+SELECT_CURRENT: LiteralString = """
+SELECT stored.id, partners.name AS partner, secret AS sealed, stored.state <> 'deleted' AS in_use
+FROM (
+    SELECT * FROM endpoints WHERE id > %(after)s AND secret IS NOT NULL
+    ORDER BY id LIMIT %(batch)s
+) AS stored JOIN partners ON partners.id = stored.partner_id
+ORDER BY stored.id
+"""
+
+UPDATE_CURRENT: LiteralString = """
+UPDATE endpoints SET secret = %(new)s WHERE id = %(id)s AND secret = %(old)s
+"""
+
+COUNT_PREVIOUS: LiteralString = "SELECT count(*) FROM endpoints WHERE previous_secret IS NOT NULL"
+
+SELECT_PREVIOUS: LiteralString = """
+SELECT stored.id, partners.name AS partner, previous_secret AS sealed,
+    stored.state <> 'deleted' AND previous_secret_until > now() AS in_use
+FROM (
+    SELECT * FROM endpoints WHERE id > %(after)s AND previous_secret IS NOT NULL
+    ORDER BY id LIMIT %(batch)s
+) AS stored JOIN partners ON partners.id = stored.partner_id
+ORDER BY stored.id
+"""
+
+UPDATE_PREVIOUS: LiteralString = """
+UPDATE endpoints SET previous_secret = %(new)s WHERE id = %(id)s AND previous_secret = %(old)s
+"""
 
 
-def _endpoints(environment: Environment) -> Iterator[Place]:
-    table = (str(environment), "endpoints")
-    yield Place(f"{environment} webhook secret", table, "secret", NOT_DELETED)
-    yield Place(f"{environment} previous webhook secret", table, "previous_secret", IN_OVERLAP)
+def _places() -> Iterator[Place]:
+    yield Place("api key", None, COUNT_KEYS, SELECT_KEYS, UPDATE_KEY)
+    for each in Environment:
+        secret, previous = f"{each} webhook secret", f"{each} previous webhook secret"
+        yield Place(secret, each, COUNT_CURRENT, SELECT_CURRENT, UPDATE_CURRENT)
+        yield Place(previous, each, COUNT_PREVIOUS, SELECT_PREVIOUS, UPDATE_PREVIOUS)
 
 
-PLACES = (KEYS, *_endpoints(Environment.LIVE), *_endpoints(Environment.SANDBOX))
+PLACES = tuple(_places())
 
 
 class Unopened(msgspec.Struct, frozen=True):
@@ -159,67 +207,52 @@ class Resealing:
             return change.record(action, "secrets", after=told)
 
 
-COUNT: LiteralString = "SELECT count(*) FROM {table} WHERE {column} IS NOT NULL"
+@contextmanager
+def _at(connection: Connection[TupleRow], place: Place) -> Generator[None]:
+    """Use the tables of a place, in a transaction."""
+    with connection.transaction():
+        use_environment(connection, place.environment)
+        yield
 
 
 def count(connection: Connection[TupleRow], place: Place) -> int:
     """Return how many secrets a place has."""
-    found = connection.execute(_for(COUNT, place)).fetchone()
+    with _at(connection, place):
+        found = connection.execute(place.count_all).fetchone()
     return 0 if found is None else int(found[0])
-
-
-SELECT_IN_USE: LiteralString = """
-SELECT {column} FROM {table} AS stored WHERE {column} IS NOT NULL AND ({in_use})
-"""
-
-
-def queries_in_use() -> list[sql.Composed]:
-    """Return a query for each place, of the secrets in it that somebody will open again."""
-    return [_for(SELECT_IN_USE, place) for place in PLACES]
-
-
-SELECT_BATCH: LiteralString = """
-SELECT stored.id, partners.name AS partner, {column} AS sealed, ({in_use}) AS in_use
-FROM (
-    SELECT * FROM {table} WHERE id > %(after)s AND {column} IS NOT NULL
-    ORDER BY id LIMIT %(batch)s
-) AS stored JOIN {partners} AS partners ON partners.id = stored.partner_id
-ORDER BY stored.id
-"""
 
 
 def batches(connection: Connection[TupleRow], place: Place) -> Iterator[Sequence[_Row]]:
     """Yield the secrets of a place, by id."""
     after = NO_ID
     while True:
-        cursor = connection.cursor(row_factory=class_row(_Row))
-        rows = cursor.execute(
-            _for(SELECT_BATCH, place), {"after": after, "batch": BATCH}
-        ).fetchall()
+        values = {"after": after, "batch": BATCH}
+        with _at(connection, place):
+            cursor = connection.cursor(row_factory=class_row(_Row))
+            rows = cursor.execute(place.select_batch, values).fetchall()
         if not rows:
             return
         yield rows
         after = rows[-1].id
 
 
-UPDATE_ONE: LiteralString = """
-UPDATE {table} SET {column} = %(new)s WHERE id = %(id)s AND {column} = %(old)s
-"""
-
-
 def write(connection: Connection[TupleRow], place: Place, row: _Row, box: SecretBox) -> bool:
-    """Seal one secret again, unless it changed since it was read; a statement of its own.
+    """Seal one secret again, unless it changed since it was read; in a transaction of its own.
 
     Several rows in a transaction could deadlock with claims of deliveries, which lock endpoints.
     """
     values = {"id": row.id, "old": row.sealed, "new": box.seal(box.open(row.sealed))}
-    return connection.execute(_for(UPDATE_ONE, place), values).rowcount == 1
+    with _at(connection, place):
+        return connection.execute(place.update, values).rowcount == 1
 
 
-def _for(statement: LiteralString, place: Place) -> sql.Composed:
-    return sql.SQL(statement).format(
-        table=sql.Identifier(*place.table),
-        partners=sql.Identifier(place.table[0], "partners"),
-        column=sql.Identifier(place.column),
-        in_use=sql.SQL(place.in_use),
-    )
+KEYS_IN_USE = "SELECT sealed FROM control.api_keys WHERE revoked_at IS NULL"
+
+
+def secrets_in_use(connection: Connection[TupleRow]) -> Iterator[bytes]:
+    """Yield the secrets that somebody will open again: keys, and those of endpoints."""
+    yield from (row[0] for row in connection.execute(KEYS_IN_USE).fetchall())
+    for environment in Environment:
+        with connection.transaction():
+            use_environment(connection, environment)
+            yield from endpoint_secrets_in_use(connection)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, LiteralString
 
 import psycopg
@@ -98,12 +98,20 @@ def search_path(environment: Environment | None) -> str:
     return "pg_catalog,pg_temp" if environment is None else f"{environment},pg_temp"
 
 
-USE_ENVIRONMENT = "SELECT set_config('search_path', %s, true)"
+USE_SCHEMA = "SELECT set_config('search_path', %s, true)"
 
 
-def use_environment(connection: Connection[TupleRow], environment: Environment) -> None:
-    """Use an environment's tables until the transaction ends; there must be one."""
-    connection.execute(USE_ENVIRONMENT, [search_path(environment)])
+def use_environment(connection: Connection[TupleRow], environment: Environment | None) -> None:
+    """Use an environment's tables until the transaction ends, which the caller has begun."""
+    connection.execute(USE_SCHEMA, [search_path(environment)])
+
+
+@contextmanager
+def environment_used(connection: Connection[TupleRow], environment: Environment) -> Generator[None]:
+    """Use an environment's tables for a part of a transaction that is about both."""
+    use_environment(connection, environment)
+    yield
+    use_environment(connection, None)
 
 
 ANSWERS = "SELECT 1"

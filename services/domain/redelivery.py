@@ -44,7 +44,7 @@ def replay_values(
 
 # No attempt is under way and none is due: the three states of DeliveryState.finished.
 RETRY: LiteralString = """
-UPDATE {env}.deliveries SET
+UPDATE deliveries SET
     state = 'pending', series = series + 1, attempts = 0, next_attempt_at = now(),
     claimed_at = NULL, lease_until = NULL, finished_at = NULL, faults = 0
 WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s
@@ -56,15 +56,15 @@ RETURNING old.state AS was
 # time are left for it together, unless there are more of one time than one replay takes.
 REPLAY: LiteralString = """
 WITH scanned AS MATERIALIZED (
-    SELECT id, occurred_at FROM {env}.events
+    SELECT id, occurred_at FROM events
     WHERE occurred_at >= %(since)s AND event_type = ANY (
-        SELECT unnest(events) FROM {env}.endpoints WHERE id = %(endpoint_id)s
+        SELECT unnest(events) FROM endpoints WHERE id = %(endpoint_id)s
     )
     ORDER BY occurred_at, id LIMIT %(scan)s + 1
 ), wanted AS MATERIALIZED (
     SELECT scanned.id, scanned.occurred_at,
         row_number() OVER (ORDER BY scanned.occurred_at, scanned.id) AS place
-    FROM scanned LEFT JOIN {env}.deliveries
+    FROM scanned LEFT JOIN deliveries
         ON deliveries.endpoint_id = %(endpoint_id)s AND deliveries.event_id = scanned.id
     WHERE deliveries.state IS NULL OR deliveries.state = ANY (%(again)s)
     ORDER BY scanned.occurred_at, scanned.id LIMIT %(limit)s + 1
@@ -74,7 +74,7 @@ WITH scanned AS MATERIALIZED (
         (SELECT occurred_at FROM scanned ORDER BY occurred_at, id OFFSET %(scan)s LIMIT 1)
     ) AS next_since
 ), scheduled AS (
-    INSERT INTO {env}.deliveries AS delivery (endpoint_id, event_id)
+    INSERT INTO deliveries AS delivery (endpoint_id, event_id)
     SELECT %(endpoint_id)s, id FROM wanted, bound
     WHERE place <= %(limit)s AND (
         next_since IS NULL OR occurred_at < next_since

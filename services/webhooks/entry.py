@@ -25,6 +25,8 @@ from services.core.database import ThreadPool, make_thread_pool
 from services.core.encryption import MasterKeyError, SecretBox
 from services.core.logs import configure_logs
 from services.core.settings import SettingsError
+from services.core.stored_secrets import StoredSecrets
+from services.domain.endpoint_secrets import endpoint_secrets_in_use
 from services.webhooks.delivery.claims import Claims
 from services.webhooks.delivery.leases import RENEW_EVERY, RENEW_WITHIN_MS, Leases
 from services.webhooks.delivery.records import Records
@@ -48,7 +50,6 @@ from services.webhooks.settings import (
     WorkerSettings,
     load,
 )
-from services.webhooks.stored_secrets import endpoint_secrets
 from services.webhooks.targets import TargetPolicy
 from services.webhooks.waking import Waker
 
@@ -205,7 +206,9 @@ def _start_lane(
     metrics = background.metrics
     box = SecretBox(settings.master_keys)
     metrics.watch_secrets(
-        lambda: endpoint_secrets(settings.database_url, settings.environment, box)
+        lambda: StoredSecrets(
+            settings.database_url, settings.environment, box, endpoint_secrets_in_use
+        )
     )
     broker = make_broker(settings.queue_url, settings.environment, middleware=[metrics.messages])
     dramatiq.set_broker(broker)

@@ -1,7 +1,9 @@
 """Nothing of live can be read from the sandbox, and the other way round (A8)."""
 
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,8 +15,14 @@ from services.core.environments import Environment
 from services.local.valkey import RunningValkey
 from services.schema.migrate import ROLES
 from services.schema.seed import products
+from services.webhooks.relay.relay import Relay
+from services.webhooks.relay.store import listen
+from services.webhooks.scheduler.scheduler import Scheduler
+from services.webhooks.sessions import connect
 from tests.conftest import Database
 from tests.query_process import running_query, settings_for
+from tests.recorded_wakeups import RecordedWakeups
+from tests.webhook_rows import WebhookRows, connect_owner
 
 TABLES = ("products", "stock_changes", "removed_products", "partners")
 LIVE, SANDBOX = Environment.LIVE, Environment.SANDBOX
@@ -115,3 +123,38 @@ def test_a_temporary_table_never_stands_in_for_an_environments_own(database: Dat
         connection.execute("CREATE TEMPORARY TABLE products (product_id text)")
         found = connection.execute("SELECT count(*) FROM products").fetchone()
     assert found == (5_000,)
+
+
+@pytest.mark.parametrize("environment", list(Environment))
+def test_what_a_process_writes_touches_no_table_of_the_other_environment(
+    database: Database, environment: Environment
+) -> None:
+    """With the owner's rights: nothing but the search_path keeps its statements apart."""
+    other = SANDBOX if environment is LIVE else LIVE
+    wakeups = RecordedWakeups()
+    with connect_owner(database.owner_url) as owner:
+        mine = WebhookRows(owner, environment)
+        mine.endpoint(mine.partner())
+        before = contents(owner, other)
+        with closing(connect(database.owner_url, "a test", environment)) as session:
+            listen(session, other)
+            session.execute("INSERT INTO products (product_id, quantity) VALUES ('MOVED', 20)")
+            session.execute("UPDATE products SET quantity = 5 WHERE product_id = 'MOVED'")
+            session.execute("DELETE FROM products WHERE product_id = 'MOVED'")
+            assert Relay("", environment, wakeups, poll_seconds=1).relay_batch(session) == 3
+            Scheduler("", environment, wakeups, poll_seconds=1).make_pass(session)
+            notified = [each.channel for each in session.notifies(timeout=0)]
+        assert wakeups.sent
+        assert notified == []
+        assert contents(owner, other) == before
+
+
+def contents(owner: psycopg.Connection[Any], schema: str) -> dict[str, Any]:
+    """Return the rows of each table of a schema, as a hash, and where its sequences stand."""
+    tables = owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema])
+    found: dict[str, Any] = {}
+    for (table,) in tables.fetchall():
+        rows = sql.SQL("SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {} AS t")
+        found[table] = owner.execute(rows.format(sql.Identifier(schema, table))).fetchall()
+    sequences = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = %s"
+    return {**found, "sequences": sorted(owner.execute(sequences, [schema]).fetchall())}

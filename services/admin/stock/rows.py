@@ -6,7 +6,7 @@ The schema's triggers number and note every change; readers and partners learn o
 from datetime import datetime
 
 import msgspec
-from psycopg import Connection, Cursor, errors, sql
+from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.changes import Change
@@ -66,7 +66,7 @@ def check_quantity(quantity: int) -> None:
 
 
 SELECT_ONE = """
-SELECT product_id, quantity, updated_at, version FROM {products}
+SELECT product_id, quantity, updated_at, version FROM products
 WHERE product_id = %(product_id)s
 """
 
@@ -75,15 +75,14 @@ def get_stock(connection: Connection[TupleRow], environment: Environment, produc
     """Return a product's item. Raises InvalidError, NotFoundError."""
     check_id(product_id)
     cursor = connection.cursor(row_factory=class_row(Row))
-    statement = for_products(SELECT_ONE, environment)
-    row = cursor.execute(statement, {"product_id": product_id}).fetchone()
+    row = cursor.execute(SELECT_ONE, {"product_id": product_id}).fetchone()
     if row is None:
         raise _no_product(environment, product_id)
     return row.item
 
 
 SET_ONE = """
-INSERT INTO {products} (product_id, quantity) VALUES (%(product_id)s, %(quantity)s)
+INSERT INTO products (product_id, quantity) VALUES (%(product_id)s, %(quantity)s)
 ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity
 RETURNING new.product_id, new.quantity, new.updated_at, new.version, old.quantity AS before
 """
@@ -99,7 +98,7 @@ def set_stock(
     check_id(product_id)
     check_quantity(quantity)
     values: dict[str, object] = {"product_id": product_id, "quantity": quantity}
-    row = _upsert(change.connection, for_products(SET_ONE, environment), values)
+    row = _upsert(change.connection, values)
     if row.before != quantity:
         before = None if row.before is None else {"quantity": row.before}
         target = f"stock:{environment}/{product_id}"
@@ -107,14 +106,12 @@ def set_stock(
     return row.item, row.before
 
 
-def _upsert(
-    connection: Connection[TupleRow], statement: sql.Composed, values: dict[str, object]
-) -> SetRow:
+def _upsert(connection: Connection[TupleRow], values: dict[str, object]) -> SetRow:
     for _ in range(TRIES):
         try:
             with connection.transaction():
                 cursor = connection.cursor(row_factory=class_row(SetRow))
-                row = cursor.execute(statement, values).fetchone()
+                row = cursor.execute(SET_ONE, values).fetchone()
         except errors.SerializationFailure:
             continue  # the product was removed at the same time: it is added again
         except errors.CheckViolation as exc:
@@ -127,7 +124,7 @@ def _upsert(
 
 
 DELETE_ONE = """
-DELETE FROM {products} WHERE product_id = %(product_id)s
+DELETE FROM products WHERE product_id = %(product_id)s
 RETURNING product_id, quantity, updated_at, version
 """
 
@@ -136,8 +133,7 @@ def remove_stock(change: Change, environment: Environment, product_id: str) -> I
     """Remove a product; return it as it was. Raises InvalidError, NotFoundError."""
     check_id(product_id)
     cursor = change.connection.cursor(row_factory=class_row(Row))
-    statement = for_products(DELETE_ONE, environment)
-    row = cursor.execute(statement, {"product_id": product_id}).fetchone()
+    row = cursor.execute(DELETE_ONE, {"product_id": product_id}).fetchone()
     if row is None:
         raise _no_product(environment, product_id)
     target = f"stock:{environment}/{product_id}"
@@ -146,7 +142,7 @@ def remove_stock(change: Change, environment: Environment, product_id: str) -> I
 
 
 SELECT_PAGE = """
-SELECT product_id, quantity, updated_at, version FROM {products}
+SELECT product_id, quantity, updated_at, version FROM products
 WHERE (%(search)s::text IS NULL OR position(lower(%(search)s) IN lower(product_id)) > 0)
     AND quantity BETWEEN %(least)s AND %(most)s
     AND (%(after)s::text IS NULL OR product_id > %(after)s)
@@ -161,9 +157,7 @@ QUANTITIES = {
 }
 
 
-def list_stock(
-    connection: Connection[TupleRow], environment: Environment, wanted: StockFilter, page: Page
-) -> Listing[Item]:
+def list_stock(connection: Connection[TupleRow], wanted: StockFilter, page: Page) -> Listing[Item]:
     """Return products by id. Raises InvalidError."""
     for field, given in (("search", wanted.search), ("cursor", page.after)):
         if given is not None:
@@ -177,13 +171,8 @@ def list_stock(
         "limit": page.limit + 1,
     }
     cursor: Cursor[Row] = connection.cursor(row_factory=class_row(Row))
-    rows = cursor.execute(for_products(SELECT_PAGE, environment), values).fetchall()
+    rows = cursor.execute(SELECT_PAGE, values).fetchall()
     return listing([row.item for row in rows], page, lambda item: item.product_id)
-
-
-def for_products(statement: str, environment: Environment) -> sql.Composed:
-    """Return a statement for the products of one environment."""
-    return sql.SQL(statement).format(products=sql.Identifier(environment, "products"))  # pyright: ignore[reportArgumentType]
 
 
 def _no_product(environment: Environment, product_id: str) -> NotFoundError:

@@ -19,6 +19,7 @@ from services.core.environments import Environment
 from services.core.http.assembly import Lifespan
 from services.core.http.health import Dependency
 from services.core.stored_secrets import StoredSecrets
+from services.domain.endpoint_secrets import endpoint_secrets_in_use
 from services.domain.key_uses import EVERY, KeyUses, KeyUseStore
 from services.webhooks.api.app import Stores, make_webhooks_app
 from services.webhooks.api.delivery_store import DeliveryStore
@@ -27,7 +28,6 @@ from services.webhooks.api.statements import STATEMENT_TIMEOUT_MS
 from services.webhooks.api.store import Store
 from services.webhooks.queue import Lane, Wakeups, make_broker
 from services.webhooks.settings import ApiSettings
-from services.webhooks.stored_secrets import endpoint_secrets
 from services.webhooks.targets import TargetPolicy
 from services.webhooks.waking import Waker
 
@@ -96,8 +96,8 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
     waking = WakingThread(Wakeups(make_broker(settings.queue_url, environment)))
     stores = Stores(
         Store(calls, environment, box, endpoint_limit=settings.endpoint_limit),
-        DeliveryStore(calls, environment),
-        SandboxStore(calls, environment) if environment is Environment.SANDBOX else None,
+        DeliveryStore(calls),
+        SandboxStore(calls) if environment is Environment.SANDBOX else None,
     )
     key_uses = KeyUses(
         KeyUseStore(calls).write,
@@ -105,7 +105,7 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
         clock=time.time,
         availability=_availability("key_uses"),
     )
-    secrets = endpoint_secrets(settings.database_url, environment, box)
+    secrets = StoredSecrets(settings.database_url, environment, box, endpoint_secrets_in_use)
     return make_webhooks_app(
         stores,
         environment=environment,

@@ -11,7 +11,6 @@ import structlog
 from psycopg import errors
 
 from services.core.database_calls import Calls, DatabaseAwayError
-from services.core.environments import Environment
 from services.core.errors import PartnerError
 from services.core.http.inputs import check_product_id, refuse
 from services.core.http.request_scope import current_request_id
@@ -23,7 +22,6 @@ from services.webhooks.api.resources import Answer, Call, Methods
 from services.webhooks.api.statements import (
     TIME_LIMIT,
     Connection,
-    for_environment,
     one_row,
     own,
 )
@@ -50,11 +48,9 @@ class StockRow(msgspec.Struct, frozen=True):
 class SandboxStore:
     """What partners set in the sandbox; every method may raise DatabaseAwayError."""
 
-    def __init__(self, calls: Calls, environment: Environment) -> None:
+    def __init__(self, calls: Calls) -> None:
         """Take the calls of a pool that its owner opens and closes."""
         self._calls = calls
-        self._set_quantity = for_environment(SET_QUANTITY, environment)
-        self._set_simulation = for_environment(SET_SIMULATION, environment)
 
     async def set_quantity(self, product_id: str, quantity: int, request_id: str) -> StockRow:
         """Set a product's stock, which makes the product if there is none."""
@@ -62,7 +58,7 @@ class SandboxStore:
 
         async def upsert(connection: Connection) -> StockRow | None:
             try:
-                return await one_row(connection, self._set_quantity, values, StockRow)
+                return await one_row(connection, SET_QUANTITY, values, StockRow)
             except errors.CheckViolation as exc:
                 if exc.diag.constraint_name != PRODUCT_ID_FORM:
                     raise
@@ -89,7 +85,7 @@ class SandboxStore:
         }
 
         async def update(connection: Connection) -> int:
-            return (await connection.execute(self._set_simulation, values)).rowcount
+            return (await connection.execute(SET_SIMULATION, values)).rowcount
 
         if await self._calls.change(update, within=TIME_LIMIT) == 0:
             raise PartnerError(*NO_WEBHOOK)
@@ -135,7 +131,7 @@ class Sandbox:
 
 
 SET_QUANTITY = """
-INSERT INTO {env}.products (product_id, quantity)
+INSERT INTO products (product_id, quantity)
 SELECT %(product_id)s::text, %(quantity)s::integer
 FROM set_config('partnerapi.request_id', %(request_id)s, true)  -- stock_changes takes it from there
 ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity
@@ -143,6 +139,6 @@ RETURNING product_id, quantity, updated_at, version
 """
 
 SET_SIMULATION = """
-UPDATE {env}.endpoints SET simulation = %(outcome)s, simulations_left = %(attempts)s
+UPDATE endpoints SET simulation = %(outcome)s, simulations_left = %(attempts)s
 WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
 """

@@ -178,7 +178,7 @@ def test_what_changed_meanwhile_with_the_old_key_is_told_as_still_needing_it(
 
     def overtaken(connection: Owner, place: reseal.Place) -> Iterator[Any]:
         for batch in batches(connection, place):
-            if place.column == "sealed":
+            if place.name == "api key":
                 other = SecretBox(OLD).seal(stored[batch[0].id])
                 owner.execute(
                     "UPDATE control.api_keys SET sealed = %s WHERE id = %s AND sealed = %s",
