@@ -1,7 +1,7 @@
-"""Domain: sending again, by hand; a finished delivery, or what an endpoint missed since a time.
+"""Domain: redelivery by hand, of a finished delivery or of what an endpoint missed since a time.
 
-Here because two services do it: partners through the webhooks API, operations through admin. A
-statement starts a new series; the scheduler sees it within its poll, or a wake-up is sooner.
+Two services do it: partners through the webhooks API, operations through admin. A statement starts
+a new series of attempts. The scheduler sees it within its poll, or a wake-up is sooner.
 """
 
 from datetime import datetime
@@ -10,11 +10,13 @@ from uuid import UUID
 
 import msgspec
 
+from services.domain.states import DeliveryState
+
 REPLAY_MOST = 10_000  # events of one replay; about 1 s of the database's work
 SCAN_MOST = 100_000  # events that it looks at; those that need nothing are quick
 
-MISSED = ("exhausted", "cancelled")
-ARRIVED = "delivered"
+MISSED = (DeliveryState.EXHAUSTED, DeliveryState.CANCELLED)
+ARRIVED = DeliveryState.DELIVERED
 
 
 class Replayed(msgspec.Struct, frozen=True):

@@ -17,8 +17,8 @@ from services.core.environments import Environment
 from services.core.errors import STATUS_OF, ErrorCode
 from services.domain.events import STOCK_EVENTS, EventType
 from services.domain.redelivery import REPLAY_MOST
+from services.domain.states import DeliveryState, DisabledReason, Simulation
 from services.domain.stock import StockStatus, stock_status
-from services.domain.webhooks.states import DeliveryState, DisabledReason, Simulation
 from services.query.delta import GOOD_FOR
 from services.query.delta_route import PAGE_MOST as CHANGES_MOST
 from services.webhooks.api.requests import (

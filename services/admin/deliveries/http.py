@@ -14,7 +14,6 @@ from services.admin.deliveries.rows import (
     Delivery,
     DeliveryDetails,
     DeliveryFilter,
-    DeliveryState,
     Key,
     list_deliveries,
     read_delivery,
@@ -23,6 +22,7 @@ from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.tokens.rows import Token
 from services.core.environments import Environment
 from services.domain.events import EventType
+from services.domain.states import DeliveryState
 
 OperatorRequest = Request[Actor, Token, Any]
 

@@ -1,4 +1,4 @@
-"""Sending again: a finished delivery, all that a search finds, or what an endpoint missed.
+"""Redelivery: of a finished delivery, of all that a search finds, or of what an endpoint missed.
 
 As partners do it themselves. Nobody is woken: the scheduler sees what is due in its next pass.
 """
@@ -13,10 +13,10 @@ from psycopg.rows import TupleRow, class_row
 from services.admin.changes import Change
 from services.admin.deliveries.rows import DeliveryFilter, Key, find_keys, read_delivery
 from services.admin.endpoints import rows as endpoints
-from services.admin.endpoints.rows import EndpointState
 from services.admin.refusals import ConflictError
 from services.core.environments import Environment
 from services.domain.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
+from services.domain.states import EndpointState, PartnerState
 
 KEYS_OF_A_LOOK = 10_000
 # Ten times what a replay of the most that it takes needs; an operator may wait for it.
@@ -120,7 +120,7 @@ def _require_sendable(
     if row is None:
         endpoints.refuse_unknown(environment, endpoint_id)
     state, partner_state, partner = row
-    if partner_state != "active":
+    if partner_state != PartnerState.ACTIVE:
         msg = f"partner {partner} is suspended: resume it first"
         raise ConflictError(msg)
     if state == EndpointState.DELETED:

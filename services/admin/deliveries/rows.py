@@ -5,7 +5,6 @@ The statements that send again are in services/domain: partners do the same thro
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,20 +17,10 @@ from services.admin.pages import Listing, Page, listing
 from services.admin.refusals import InvalidError, NotFoundError
 from services.core.environments import Environment
 from services.domain.events import EventType
+from services.domain.states import DeliveryState
 
 # An event's id is made after the event happened, and a clock that is set back is not set back more.
 CLOCK_STEP = 600  # seconds
-
-
-class DeliveryState(StrEnum):
-    """Where a delivery stands; the schema's check lists the same."""
-
-    PENDING = "pending"
-    SENDING = "sending"
-    DELIVERED = "delivered"
-    RETRYING = "retrying"
-    EXHAUSTED = "exhausted"
-    CANCELLED = "cancelled"
 
 
 class Attempt(msgspec.Struct, frozen=True):

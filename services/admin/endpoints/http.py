@@ -15,7 +15,6 @@ from services.admin.endpoints.rows import (
     Endpoint,
     EndpointDetails,
     EndpointFilter,
-    EndpointState,
     disable_endpoint,
     enable_endpoint,
     list_endpoints,
@@ -25,6 +24,7 @@ from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.tokens.rows import Token
 from services.core.environments import Environment
 from services.domain.redelivery import Replayed
+from services.domain.states import EndpointState
 
 OperatorRequest = Request[Actor, Token, Any]
 

@@ -4,7 +4,6 @@ What the partner's own API does to them is in services/webhooks/api; never is a 
 """
 
 from datetime import datetime
-from enum import StrEnum
 from typing import NoReturn
 from uuid import UUID
 
@@ -16,18 +15,10 @@ from services.admin.changes import Change
 from services.admin.pages import Listing, Page, cursor_id, listing
 from services.admin.refusals import ConflictError, NotFoundError
 from services.core.environments import Environment
-from services.schema.locks import RELAYING
+from services.domain.relay_lock import TAKE_RELAY_LOCK, relay_lock
+from services.domain.states import DisabledReason, EndpointState
 
-BY_OPERATOR = "by_operator"
 DELETED = "this endpoint was deleted by its partner, who may register it again"
-
-
-class EndpointState(StrEnum):
-    """What an endpoint is; the schema's check lists the same."""
-
-    ACTIVE = "active"
-    DISABLED = "disabled"
-    DELETED = "deleted"  # by its partner; the row stays for the deliveries' sake
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -149,17 +140,13 @@ WHERE id = %(endpoint_id)s
 def disable_endpoint(change: Change, environment: Environment, endpoint_id: UUID) -> None:
     """Send an endpoint nothing more; its partner can't enable it. Raises RefusedError."""
     before = _lock(change, environment, endpoint_id)
-    if before.disabled_reason == BY_OPERATOR:
+    if before.disabled_reason == DisabledReason.BY_OPERATOR:
         msg = "this endpoint is disabled by operations already"
         raise ConflictError(msg)
     change.connection.execute(DISABLE, {"endpoint_id": endpoint_id})
-    after = _Standing(EndpointState.DISABLED, BY_OPERATOR)
+    after = _Standing(EndpointState.DISABLED, DisabledReason.BY_OPERATOR)
     change.record("endpoint.disabled", target(environment, endpoint_id), before=before, after=after)
 
-
-# A relay's batch that saw the endpoint as disabled commits first: what it stores is there for a
-# replay then, and nothing that comes later is left out (RELAYING of services/schema/locks.py).
-HOLD_ALONE = "SELECT pg_advisory_xact_lock(%(relaying)s)"
 
 # It begins afresh; an incident ends with its next success, as its contact was told.
 ENABLE = """
@@ -171,7 +158,7 @@ WHERE id = %(endpoint_id)s
 
 def enable_endpoint(change: Change, environment: Environment, endpoint_id: UUID) -> None:
     """Send an endpoint what happens from now on, whoever disabled it. Raises RefusedError."""
-    change.connection.execute(HOLD_ALONE, {"relaying": RELAYING[environment]})
+    change.connection.execute(TAKE_RELAY_LOCK, relay_lock(environment))
     before = _lock(change, environment, endpoint_id)
     if before.state is EndpointState.ACTIVE:
         msg = "this endpoint is active already"

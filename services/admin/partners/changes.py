@@ -14,13 +14,14 @@ from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
 from services.admin.changes import Change
-from services.admin.partners.rows import Partner, PartnerState, read_partner
+from services.admin.partners.rows import Partner, read_partner
 from services.admin.refusals import ConflictError, InvalidError
 from services.core.database import environment_used
 from services.core.environments import Environment
 from services.core.external_text import check_text
 from services.core.mail_address import MailAddressError, mail_address
-from services.schema.locks import RELAYING
+from services.domain.relay_lock import TAKE_RELAY_LOCK, relay_lock
+from services.domain.states import PartnerState
 
 REASON_LIMIT = 500  # characters
 DELETE_TRIES = 5  # a partner has a few workers at most, and each is in the way once
@@ -134,8 +135,6 @@ def _set_state(
     return after
 
 
-# A relay's batch that chose this partner's endpoints commits first; the next one does not see them.
-HOLD_RELAY = "SELECT pg_advisory_xact_lock(%(relaying)s)"
 DELETE_COPY = "DELETE FROM partners WHERE id = %(id)s"
 # Also what a service noted of a key after its partner had been deleted.
 DELETE_USES = """
@@ -179,7 +178,7 @@ def _delete_copy(
     for left in reversed(range(DELETE_TRIES)):
         try:
             with connection.transaction(), environment_used(connection, environment):
-                connection.execute(HOLD_RELAY, {"relaying": RELAYING[environment]})
+                connection.execute(TAKE_RELAY_LOCK, relay_lock(environment))
                 connection.execute(DELETE_COPY, {"id": partner_id})
                 connection.execute(DELETE_USES, {"id": partner_id})
         except errors.DeadlockDetected:

@@ -1,7 +1,6 @@
 """Partners: the rows of control.partners, listed and found, with how many of their keys work."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import NoReturn
 from uuid import UUID
 
@@ -12,13 +11,7 @@ from psycopg.rows import TupleRow, class_row
 from services.admin.pages import Listing, Page, listing
 from services.admin.refusals import NotFoundError
 from services.core.environments import Environment
-
-
-class PartnerState(StrEnum):
-    """Whether a partner may call; the schema's check lists the same."""
-
-    ACTIVE = "active"
-    SUSPENDED = "suspended"  # every request gets 403 PARTNER_SUSPENDED, and nothing is sent to it
+from services.domain.states import PartnerState
 
 
 class Partner(msgspec.Struct, frozen=True):

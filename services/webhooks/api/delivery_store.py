@@ -5,7 +5,7 @@ from uuid import UUID
 from services.core.database_calls import Calls
 from services.core.errors import PartnerError
 from services.domain.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
-from services.domain.webhooks.states import EndpointState
+from services.domain.states import EndpointState
 from services.webhooks.api.answers import DeliveryRow, encode
 from services.webhooks.api.refusals import DISABLED, IN_PROGRESS, NO_DELIVERY
 from services.webhooks.api.requests import Page, Replay

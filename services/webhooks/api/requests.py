@@ -18,7 +18,7 @@ from services.core.http.inputs import (
     single_parameters,
 )
 from services.domain.events import STOCK_EVENTS, EventType
-from services.domain.webhooks.states import DeliveryState, EndpointState, Simulation
+from services.domain.states import DeliveryState, EndpointState, Simulation
 from services.webhooks.secrets import SecretFormError, whsec_form
 from services.webhooks.targets import TargetPolicy, TargetRefusedError, check_url
 

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
 from services.core.errors import PartnerError
-from services.domain.webhooks.states import EndpointState
+from services.domain.states import EndpointState
 from services.webhooks.api.refusals import DISABLED, NO_WEBHOOK
 
 Connection = AsyncConnection[TupleRow]

@@ -14,9 +14,8 @@ from services.core.environments import Environment
 from services.core.errors import ErrorCode, PartnerError
 from services.core.http.failures import NOT_AVAILABLE
 from services.core.http.inputs import refuse
-from services.domain.webhooks.locks import HOLD_ALONE
-from services.domain.webhooks.states import DisabledReason, EndpointState
-from services.schema.locks import RELAYING
+from services.domain.relay_lock import TAKE_RELAY_LOCK, relay_lock
+from services.domain.states import DisabledReason, EndpointState, PartnerState
 from services.webhooks.api.answers import WebhookRow
 from services.webhooks.api.refusals import (
     DISABLED_BY_US,
@@ -50,7 +49,7 @@ class PartnerRow(msgspec.Struct, frozen=True):
     """A partner as admin copied it here."""
 
     id: UUID
-    state: str
+    state: PartnerState
 
 
 class Store:
@@ -63,7 +62,7 @@ class Store:
         self._calls = calls
         self._box = box
         self._endpoint_limit = endpoint_limit
-        self._relaying = {"relaying": RELAYING[environment]}
+        self._relay_lock = relay_lock(environment)
 
     async def find_partner(self, name: str) -> UUID:
         """Return the id of an active partner; as all of these, it may raise DatabaseAwayError.
@@ -73,7 +72,7 @@ class Store:
         partner = await self._read_partner(name)
         if partner is None:
             raise PartnerError(*UNKNOWN_PARTNER)
-        if partner.state != "active":
+        if partner.state != PartnerState.ACTIVE:
             # The gateway says so too; until every node does, this one has to.
             raise PartnerError(*SUSPENDED)
         return partner.id
@@ -140,7 +139,7 @@ class Store:
         async def update(connection: Connection) -> WebhookRow | None:
             async with connection.transaction():
                 if change.state is EndpointState.ACTIVE:
-                    await connection.execute(HOLD_ALONE, self._relaying)
+                    await connection.execute(TAKE_RELAY_LOCK, self._relay_lock)
                     why = await first_value(connection, WHY_DISABLED, owner)
                     if why == DisabledReason.BY_OPERATOR:
                         raise PartnerError(*DISABLED_BY_US)

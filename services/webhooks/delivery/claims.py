@@ -12,7 +12,7 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from services.domain.webhooks.states import Simulation
+from services.domain.states import Simulation
 from services.webhooks.queue import Lane
 
 # Renewed each 0.5 s while the call lasts; then its holder is taken for dead. A new change still

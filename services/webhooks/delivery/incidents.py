@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from services.domain.webhooks.states import DisabledReason, MailKind
+from services.domain.states import DisabledReason, MailKind
 
 SLOW_FOR = timedelta(minutes=5)  # in the slow lane after a call that took too long
 

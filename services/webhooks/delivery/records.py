@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from services.domain.webhooks.states import DeliveryState, DisabledReason
+from services.domain.states import DeliveryState, DisabledReason
 from services.webhooks.delivery import incidents
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import Decision, Verdict

@@ -20,7 +20,7 @@ from psycopg_pool import PoolTimeout
 
 from services.core.availability import Availability
 from services.core.encryption import SecretBox
-from services.domain.webhooks.states import DeliveryState, Simulation
+from services.domain.states import DeliveryState, Simulation
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.outcome import (

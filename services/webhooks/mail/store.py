@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row
 
-from services.domain.webhooks.states import MailKind
+from services.domain.states import MailKind
 from services.webhooks.sessions import Session
 
 LEASE = timedelta(seconds=60)  # twice the longest send; then its mailer is taken for dead

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from services.core.metrics import exposition, make_registry
 from services.core.stored_secrets import StoredSecrets
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import Decision
 from services.webhooks.monitoring.backlogs import (

@@ -6,9 +6,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from services.core.environments import Environment
+from services.domain.relay_lock import SHARE_RELAY_LOCK, relay_lock
 from services.domain.stock import LISTEN
-from services.domain.webhooks.locks import HOLD_TOGETHER
-from services.schema.locks import RELAYING
 from services.webhooks.sessions import Session
 
 
@@ -64,7 +63,7 @@ def take_changes(
     session: Session, environment: Environment, batch: int, *, aside: Sequence[int] = ()
 ) -> list[Change]:
     """Mark up to `batch` changes as relayed, oldest first but those `aside`; return them."""
-    session.execute(HOLD_TOGETHER, {"relaying": RELAYING[environment]})
+    session.execute(SHARE_RELAY_LOCK, relay_lock(environment))
     values = {"batch": batch, "aside": list(aside)}
     rows = session.execute(TAKE_CHANGES, values).fetchall()
     return sorted(Change._make(row) for row in rows)

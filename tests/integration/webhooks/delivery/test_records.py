@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 
 from services.core.database import ThreadPool
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import Claim, Claims
 from services.webhooks.delivery.outcome import AttemptOutcome, Decision, InDoubt, Verdict
 from services.webhooks.delivery.records import Records

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from services.core.environments import Environment
-from services.domain.webhooks.states import MailKind
+from services.domain.states import MailKind
 from services.webhooks.mail.mailer import Mailer
 from services.webhooks.sessions import Session, connect
 from tests.conftest import Database

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.core.settings import SettingsError
-from services.domain.webhooks.states import DeliveryState, MailKind
+from services.domain.states import DeliveryState, MailKind
 from services.local.children import free_port
 from services.webhooks.faults import FaultStep
 from services.webhooks.mail import mailer as mailer_module

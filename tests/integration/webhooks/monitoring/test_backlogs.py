@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.registry import Collector
 
 from services.core.environments import Environment
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.monitoring import store as statements
 from services.webhooks.monitoring.backlogs import EVERY, DeliveryBacklog, OutboxBacklog, Pace
 from services.webhooks.sessions import Session, connect

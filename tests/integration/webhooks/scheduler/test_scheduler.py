@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import LEASE
 from services.webhooks.faults import FaultStep
 from services.webhooks.queue import Lane

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.core.environments import Environment
 from services.core.mail_address import MailAddressError
-from services.domain.webhooks.states import MailKind
+from services.domain.states import MailKind
 from services.webhooks.mail.message import header_address, make_message
 from services.webhooks.mail.store import Mail
 from services.webhooks.mail.texts import API_URLS

@@ -1,6 +1,13 @@
-"""States: the words that webhook rows carry; the schema's checks list the same."""
+"""Domain: the states of partners, endpoints and deliveries; the schema's checks list the same."""
 
 from enum import StrEnum
+
+
+class PartnerState(StrEnum):
+    """Whether a partner may call."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"  # every request gets 403 PARTNER_SUSPENDED, and nothing is sent to it
 
 
 class EndpointState(StrEnum):
