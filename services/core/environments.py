@@ -21,3 +21,7 @@ class Environment(StrEnum):
     def username(self, partner: str) -> str:
         """The consumer's username at the gateway: `techmart`, `techmart.sandbox`."""
         return partner if self is Environment.LIVE else f"{partner}.{self}"
+
+
+# As a part of a regular expression: what any API key begins with.
+KEY_PREFIXES = "|".join(each.key_prefix for each in Environment)

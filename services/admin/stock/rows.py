@@ -3,8 +3,6 @@
 The schema's triggers number and note every change; readers and partners learn of it from there.
 """
 
-from datetime import datetime
-
 import msgspec
 from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, class_row
@@ -15,32 +13,18 @@ from services.admin.refusals import ConflictError, InvalidError, NotFoundError
 from services.core.environments import Environment
 from services.core.errors import PartnerError
 from services.core.http.inputs import check_product_id
-from services.core.timestamps import rfc3339
-from services.domain.stock import LOW_STOCK_MAXIMUM, Item, StockStatus, stock_status
-
-QUANTITY_MOST = 2_147_483_647  # units; what the column holds
-TRIES = 3  # of an insert that loses to a removal of the same product
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A product's row."""
-
-    product_id: str
-    quantity: int
-    updated_at: datetime
-    version: int
-
-    @property
-    def item(self) -> Item:
-        """The product as everybody sees it."""
-        status = stock_status(self.quantity)
-        return Item(self.product_id, self.quantity, status, rfc3339(self.updated_at), self.version)
-
-
-class SetRow(Row, frozen=True):
-    """A product's row just set, and its quantity before: None when the product is new."""
-
-    before: int | None
+from services.domain.stock import (
+    LOW_STOCK_MAXIMUM,
+    PRODUCT_ID_RULE,
+    QUANTITY_MOST,
+    SET_STOCK,
+    SET_TRIES,
+    Item,
+    ProductRow,
+    SetRow,
+    StockStatus,
+    set_stock_values,
+)
 
 
 class StockFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,18 +58,11 @@ WHERE product_id = %(product_id)s
 def get_stock(connection: Connection[TupleRow], environment: Environment, product_id: str) -> Item:
     """Return a product's item. Raises InvalidError, NotFoundError."""
     check_id(product_id)
-    cursor = connection.cursor(row_factory=class_row(Row))
+    cursor = connection.cursor(row_factory=class_row(ProductRow))
     row = cursor.execute(SELECT_ONE, {"product_id": product_id}).fetchone()
     if row is None:
         raise _no_product(environment, product_id)
     return row.item
-
-
-SET_ONE = """
-INSERT INTO products (product_id, quantity) VALUES (%(product_id)s, %(quantity)s)
-ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity
-RETURNING new.product_id, new.quantity, new.updated_at, new.version, old.quantity AS before
-"""
 
 
 def set_stock(
@@ -97,8 +74,7 @@ def set_stock(
     """
     check_id(product_id)
     check_quantity(quantity)
-    values: dict[str, object] = {"product_id": product_id, "quantity": quantity}
-    row = _upsert(change.connection, values)
+    row = _upsert(change, product_id, quantity)
     if row.before != quantity:
         before = None if row.before is None else {"quantity": row.before}
         target = f"stock:{environment}/{product_id}"
@@ -106,20 +82,20 @@ def set_stock(
     return row.item, row.before
 
 
-def _upsert(connection: Connection[TupleRow], values: dict[str, object]) -> SetRow:
-    for _ in range(TRIES):
+def _upsert(change: Change, product_id: str, quantity: int) -> SetRow:
+    values = set_stock_values(product_id, quantity, change.actor.request_id)
+    for _ in range(SET_TRIES):
         try:
-            with connection.transaction():
-                cursor = connection.cursor(row_factory=class_row(SetRow))
-                row = cursor.execute(SET_ONE, values).fetchone()
+            with change.connection.transaction():
+                cursor = change.connection.cursor(row_factory=class_row(SetRow))
+                row = cursor.execute(SET_STOCK, values).fetchone()
         except errors.SerializationFailure:
             continue  # the product was removed at the same time: it is added again
         except errors.CheckViolation as exc:
-            msg = "`product_id` must have 1 to 64 characters, none of them a control character"
-            raise InvalidError(msg) from exc
+            raise InvalidError(PRODUCT_ID_RULE) from exc
         assert row is not None  # noqa: S101 -- RETURNING of an upsert
         return row
-    msg = f"{values['product_id']} was removed at the same time, {TRIES} times: try again"
+    msg = f"{product_id} was removed at the same time, {SET_TRIES} times: try again"
     raise ConflictError(msg)
 
 
@@ -132,7 +108,7 @@ RETURNING product_id, quantity, updated_at, version
 def remove_stock(change: Change, environment: Environment, product_id: str) -> Item:
     """Remove a product; return it as it was. Raises InvalidError, NotFoundError."""
     check_id(product_id)
-    cursor = change.connection.cursor(row_factory=class_row(Row))
+    cursor = change.connection.cursor(row_factory=class_row(ProductRow))
     row = cursor.execute(DELETE_ONE, {"product_id": product_id}).fetchone()
     if row is None:
         raise _no_product(environment, product_id)
@@ -170,7 +146,7 @@ def list_stock(connection: Connection[TupleRow], wanted: StockFilter, page: Page
         "after": page.after,
         "limit": page.limit + 1,
     }
-    cursor: Cursor[Row] = connection.cursor(row_factory=class_row(Row))
+    cursor: Cursor[ProductRow] = connection.cursor(row_factory=class_row(ProductRow))
     rows = cursor.execute(SELECT_PAGE, values).fetchall()
     return listing([row.item for row in rows], page, lambda item: item.product_id)
 

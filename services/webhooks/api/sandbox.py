@@ -3,10 +3,8 @@
 These paths are there in the sandbox alone.
 """
 
-from datetime import datetime
 from uuid import UUID
 
-import msgspec
 import structlog
 from psycopg import errors
 
@@ -14,7 +12,13 @@ from services.core.database_calls import Calls, DatabaseAwayError
 from services.core.errors import PartnerError
 from services.core.http.inputs import check_product_id, refuse
 from services.core.http.request_scope import current_request_id
-from services.domain.stock import item_json
+from services.domain.stock import (
+    PRODUCT_ID_RULE,
+    SET_STOCK,
+    SET_TRIES,
+    SetRow,
+    set_stock_values,
+)
 from services.webhooks.api.answers import encode
 from services.webhooks.api.refusals import NO_WEBHOOK
 from services.webhooks.api.requests import Simulated, quantity_of, simulation_of
@@ -31,18 +35,8 @@ INVENTORY = f"{SANDBOX}/inventory/{{product_id}}"
 SIMULATION = f"{SANDBOX}/webhooks/{{webhook_id}}/simulation"
 
 PRODUCT_ID_FORM = "product_id_form"  # the schema's constraint
-TRIES = 3  # of an insert that loses to a removal of the same product
 
 log = structlog.get_logger()
-
-
-class StockRow(msgspec.Struct, frozen=True):
-    """A product's row."""
-
-    product_id: str
-    quantity: int
-    updated_at: datetime
-    version: int
 
 
 class SandboxStore:
@@ -52,23 +46,21 @@ class SandboxStore:
         """Take the calls of a pool that its owner opens and closes."""
         self._calls = calls
 
-    async def set_quantity(self, product_id: str, quantity: int, request_id: str) -> StockRow:
+    async def set_quantity(self, product_id: str, quantity: int, request_id: str) -> SetRow:
         """Set a product's stock, which makes the product if there is none."""
-        values = {"product_id": product_id, "quantity": quantity, "request_id": request_id}
+        values = set_stock_values(product_id, quantity, request_id)
 
-        async def upsert(connection: Connection) -> StockRow | None:
+        async def upsert(connection: Connection) -> SetRow | None:
             try:
-                return await one_row(connection, SET_QUANTITY, values, StockRow)
+                return await one_row(connection, SET_STOCK, values, SetRow)
             except errors.CheckViolation as exc:
                 if exc.diag.constraint_name != PRODUCT_ID_FORM:
                     raise
-                refuse(
-                    "`product_id` must have 1 to 64 characters, none of them a control character"
-                )
+                refuse(PRODUCT_ID_RULE)
             except errors.SerializationFailure:
                 return None
 
-        for _ in range(TRIES):
+        for _ in range(SET_TRIES):
             row = await self._calls.change(upsert, within=TIME_LIMIT)
             if row is not None:
                 return row
@@ -113,8 +105,7 @@ class Sandbox:
         quantity = quantity_of(await call.body())
         request_id = current_request_id(call.scope)
         row = await self._store.set_quantity(product_id, quantity, request_id)
-        item = item_json(row.product_id, row.quantity, row.updated_at, row.version)
-        return Answer(200, item)
+        return Answer(200, encode(row.item))
 
     async def simulate(self, call: Call) -> Answer:
         """Set what the next attempts look like."""
@@ -129,14 +120,6 @@ class Sandbox:
         await self._store.simulate(call.partner_id, call.webhook_id, None)
         return Answer(204)
 
-
-SET_QUANTITY = """
-INSERT INTO products (product_id, quantity)
-SELECT %(product_id)s::text, %(quantity)s::integer
-FROM set_config('partnerapi.request_id', %(request_id)s, true)  -- stock_changes takes it from there
-ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity
-RETURNING product_id, quantity, updated_at, version
-"""
 
 SET_SIMULATION = """
 UPDATE endpoints SET simulation = %(outcome)s, simulations_left = %(attempts)s
