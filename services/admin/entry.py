@@ -15,7 +15,7 @@ from litestar.types import ASGIApp
 from services.admin.app import make_admin_app
 from services.admin.changes import Admin
 from services.admin.gateway.reconciler import Reconciler
-from services.admin.master_key import secrets_in_use
+from services.admin.master_key_rotation import secrets_in_use
 from services.admin.metrics import AdminMetrics
 from services.admin.settings import ServiceSettings
 from services.core.availability import Availability

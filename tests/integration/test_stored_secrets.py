@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from structlog.testing import capture_logs
 
-from services.admin.master_key import secrets_in_use
+from services.admin.master_key_rotation import secrets_in_use
 from services.core import stored_secrets
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment

@@ -1,4 +1,4 @@
-"""Secrets at rest, their rotation: every stored secret sealed with the newest master key.
+"""Master key rotation: every stored secret is encrypted with the newest master key.
 
 Safe while services run: a row is written only if it still holds what was read, so that a partner's
 own rotation is never undone. Nothing of the gateway's configuration changes.
@@ -20,7 +20,7 @@ from services.core.encryption import MasterKeyError, SecretBox
 from services.core.environments import Environment
 from services.domain.endpoint_secrets import endpoint_secrets_in_use
 
-BATCH = 500  # secrets read at once; sealing one again and writing it takes about 0.6 ms
+BATCH = 500  # secrets read at once; encrypting one again and writing it takes about 0.6 ms
 NAMED_MOST = 100  # secrets that no key opens, which a report names
 
 Progress = Callable[[int, int], None]  # takes secrets done, and secrets in all
@@ -104,13 +104,13 @@ class Unopened(msgspec.Struct, frozen=True):
     in_use: bool  # false: revoked, deleted or past its overlap, and so never opened again
 
 
-class SealReport(msgspec.Struct, kw_only=True):
+class RotationReport(msgspec.Struct, kw_only=True):
     """What was found and done: total = newest + resealed + older + unopened."""
 
     total: int = 0
-    newest: int = 0  # sealed with the newest key already
+    newest: int = 0  # encrypted with the newest key already
     resealed: int = 0
-    older: int = 0  # sealed with an older key, still
+    older: int = 0  # encrypted with an older key, still
     unopened: int = 0
     unopened_in_use: int = 0
     unopened_named: list[Unopened] = msgspec.field(default_factory=list[Unopened])
@@ -128,35 +128,35 @@ class _Row(msgspec.Struct):
     in_use: bool
 
 
-class Resealing:
+class MasterKeyRotation:
     """One run over every stored secret."""
 
     def __init__(self, admin: Admin, *, progress: Progress = lambda _done, _total: None) -> None:
-        """`progress` is told of the secrets done."""
+        """`progress` takes how many secrets are done, and how many there are."""
         self._admin = admin
         self._progress = progress
 
-    def check(self) -> SealReport:
-        """Say how many secrets are sealed with which key, and change nothing."""
+    def check(self) -> RotationReport:
+        """Return how many secrets are encrypted with which key, and change nothing."""
         with self._admin.reading() as connection:
-            return self._go_through(connection, SealReport(), lambda _place, _row: False)
+            return self._go_through(connection, RotationReport(), lambda _place, _row: False)
 
-    def reseal(self, actor: Actor) -> SealReport:
-        """Seal what is sealed with an older key; what was done is noted also if it breaks off.
+    def rotate(self, actor: Actor) -> RotationReport:
+        """Encrypt anew what has an older key; the audit log has also a run that breaks off.
 
-        `older` counts what changed while it was being sealed, and so may need another run.
+        `older` counts secrets that changed meanwhile, and so may need another run.
         """
-        report = SealReport()
+        report = RotationReport()
         began: UUID | None = None  # the line in the audit log, before the first change
         with self._admin.reading() as connection:
 
-            def seal(place: Place, row: _Row) -> bool:
+            def encrypt(place: Place, row: _Row) -> bool:
                 nonlocal began
                 began = began or self._note(connection, actor, "secrets.reseal_began", {})
                 return write(connection, place, row, self._admin.box)
 
             try:
-                self._go_through(connection, report, seal)
+                self._go_through(connection, report, encrypt)
             finally:
                 if began and not connection.broken:
                     told: dict[str, Any] = msgspec.to_builtins(report)
@@ -168,19 +168,23 @@ class Resealing:
     def _go_through(
         self,
         connection: Connection[TupleRow],
-        report: SealReport,
-        seal: Callable[[Place, _Row], bool],
-    ) -> SealReport:
+        report: RotationReport,
+        encrypt: Callable[[Place, _Row], bool],
+    ) -> RotationReport:
         total = sum(count(connection, place) for place in PLACES)
         for place in PLACES:
             for batch in batches(connection, place):
                 for row in batch:
-                    self._take(place, row, report, seal)
+                    self._take(place, row, report, encrypt)
                 self._progress(report.total, max(total, report.total))
         return report
 
     def _take(
-        self, place: Place, row: _Row, report: SealReport, seal: Callable[[Place, _Row], bool]
+        self,
+        place: Place,
+        row: _Row,
+        report: RotationReport,
+        encrypt: Callable[[Place, _Row], bool],
     ) -> None:
         report.total += 1
         if self._admin.box.is_newest(row.sealed):
@@ -194,7 +198,7 @@ class Resealing:
             if len(report.unopened_named) < NAMED_MOST:
                 report.unopened_named.append(Unopened(place.name, row.id, row.partner, row.in_use))
             return
-        if seal(place, row):
+        if encrypt(place, row):
             report.resealed += 1
         else:
             report.older += 1
@@ -237,7 +241,7 @@ def batches(connection: Connection[TupleRow], place: Place) -> Iterator[Sequence
 
 
 def write(connection: Connection[TupleRow], place: Place, row: _Row, box: SecretBox) -> bool:
-    """Seal one secret again, unless it changed since it was read; in a transaction of its own.
+    """Encrypt one secret anew, unless it changed since it was read; in a transaction of its own.
 
     Several rows in a transaction could deadlock with claims of deliveries, which lock endpoints.
     """
@@ -250,7 +254,7 @@ KEYS_IN_USE = "SELECT sealed FROM control.api_keys WHERE revoked_at IS NULL"
 
 
 def secrets_in_use(connection: Connection[TupleRow]) -> Iterator[bytes]:
-    """Yield the secrets that somebody will open again: keys, and those of endpoints."""
+    """Yield the secrets in use: keys, and those of endpoints."""
     yield from (row[0] for row in connection.execute(KEYS_IN_USE).fetchall())
     for environment in Environment:
         with connection.transaction():
