@@ -38,12 +38,9 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 def make_pool(
-    url: str, *, name: str, environment: Environment | None, size: int, statement_timeout_ms: int
+    url: str, *, name: str, environment: Environment, size: int, statement_timeout_ms: int
 ) -> Pool:
-    """Return a closed pool of at most `size` connections; its owner opens and closes it.
-
-    `environment` is None for the one service that has both, and uses each by a transaction.
-    """
+    """Return a closed pool of at most `size` connections; its owner opens and closes it."""
     options = _pool_options(name, environment, size, statement_timeout_ms)
     return AsyncConnectionPool(url, connection_class=AsyncConnection[TupleRow], **options)
 
@@ -51,7 +48,10 @@ def make_pool(
 def make_thread_pool(
     url: str, *, name: str, environment: Environment | None, size: int, statement_timeout_ms: int
 ) -> ThreadPool:
-    """Return the same for threads."""
+    """Return the same for threads.
+
+    `environment` is None for the service of both, which uses one for a transaction at a time.
+    """
     options = _pool_options(name, environment, size, statement_timeout_ms)
     return ConnectionPool(url, connection_class=Connection[TupleRow], **options)
 

@@ -49,6 +49,21 @@ def test_postgresql_refuses_each_role_the_rows_of_the_other_environment(
                 connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(f"{other}_query")))
 
 
+@pytest.mark.parametrize("environment", list(Environment))
+def test_an_address_of_the_other_environment_finds_no_tables(
+    database: Database, environment: Environment
+) -> None:
+    other = SANDBOX if environment is LIVE else LIVE
+    options = connection_options("a test", environment)
+    for role in ROLES:
+        if role.startswith(other):
+            with psycopg.connect(database.url(role), **options) as connection:
+                for table in TABLES:
+                    query = sql.SQL("SELECT FROM {}").format(sql.Identifier(table))
+                    with pytest.raises(errors.UndefinedTable):
+                        connection.execute(query)
+
+
 def test_nothing_live_stands_under_the_sandboxs_prefix_of_one_valkey(
     database: Database, valkey: RunningValkey, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from services.admin.endpoints import rows as endpoints
 from services.admin.refusals import ConflictError
 from services.core.environments import Environment
 from services.domain.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
-from services.domain.states import EndpointState, PartnerState
+from services.domain.states import DeliveryState, EndpointState, PartnerState
 
 KEYS_OF_A_LOOK = 10_000
 # Ten times what a replay of the most that it takes needs; an operator may wait for it.
@@ -101,7 +101,8 @@ def _retry(change: Change, environment: Environment, key: Key) -> bool:
     if row is None:
         return False
     target = f"delivery:{environment}/{key.endpoint_id}/{key.event_id}"
-    change.record("delivery.retried", target, before={"state": row[0]}, after={"state": "pending"})
+    after = {"state": DeliveryState.PENDING}
+    change.record("delivery.retried", target, before={"state": row[0]}, after=after)
     return True
 
 

@@ -12,8 +12,8 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from services.domain.states import Simulation
 from services.webhooks.queue import Lane
+from services.webhooks.words import Simulation
 
 # Renewed each 0.5 s while the call lasts; then its holder is taken for dead. A new change still
 # arrives within W6's 5 s: the scheduler sees a lapsed lease within 0.5 s and wakes the endpoint.

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from services.domain.states import DisabledReason, MailKind
+from services.domain.states import DisabledReason
+from services.webhooks.words import MailKind
 
 SLOW_FOR = timedelta(minutes=5)  # in the slow lane after a call that took too long
 

@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row
 
-from services.domain.states import MailKind
 from services.webhooks.sessions import Session
+from services.webhooks.words import MailKind
 
 LEASE = timedelta(seconds=60)  # twice the longest send; then its mailer is taken for dead
 

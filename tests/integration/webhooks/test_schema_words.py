@@ -8,16 +8,10 @@ import pytest
 from services.core.environments import Environment
 from services.domain.events import STOCK_EVENTS, EventType
 from services.domain.redelivery import ARRIVED, MISSED, RETRY
-from services.domain.states import (
-    DeliveryState,
-    DisabledReason,
-    EndpointState,
-    MailKind,
-    PartnerState,
-    Simulation,
-)
+from services.domain.states import DeliveryState, DisabledReason, EndpointState, PartnerState
 from services.webhooks.delivery.outcome import AttemptOutcome
 from services.webhooks.scheduler.retention import DELETE_DELIVERIES
+from services.webhooks.words import MailKind, Simulation
 from tests.conftest import Database
 
 CHECKS: dict[str, list[str]] = {

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from services.core.environments import Environment
-from services.domain.states import MailKind
 from services.webhooks.mail.mailer import Mailer
 from services.webhooks.sessions import Session, connect
+from services.webhooks.words import MailKind
 from tests.conftest import Database
 from tests.smtp_servers import MailServer, mail_server
 from tests.webhook_rows import WebhookRows, connect_owner
