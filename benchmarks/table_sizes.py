@@ -31,8 +31,8 @@ from services.query.items import StockRow, entry_of
 from services.schema.migrate import migrate, set_role_password
 from services.webhooks.queue import Lane, Wakeups
 from services.webhooks.relay.relay import Relay
-from services.webhooks.scheduler.retention import Retention
-from services.webhooks.scheduler.store import SchedulerStore
+from services.webhooks.scheduler.retention import delete_some
+from services.webhooks.scheduler.store import due_endpoints
 from services.webhooks.sessions import Session, connect
 
 ENVIRONMENT = Environment.LIVE
@@ -132,7 +132,7 @@ def measure_database(folder: Path, products: int) -> Generator[str]:
     """Yield what rows take, and how quickly they come and go."""
     with running_postgres(folder / "postgres") as server:
         migrate(server.url())
-        with connect(server.url(), "table_sizes") as session:
+        with connect(server.url(), "table_sizes", ENVIRONMENT) as session:
             session.execute("SET statement_timeout = 0")
             session.execute(SUBSCRIBE)
             yield took("insert by one statement", products, lambda: fill(session, products))
@@ -142,8 +142,7 @@ def measure_database(folder: Path, products: int) -> Generator[str]:
             deliver(session)
             yield from sizes(session, products, "delivered, vacuumed", TABLES)
             run(session, AGE)
-            retention = Retention(ENVIRONMENT, keep_events=timedelta(days=7))
-            yield took("retention, without its pauses", products, lambda: tidy(retention, session))
+            yield took("retention, without its pauses", products, lambda: tidy(session))
             session.execute(CROWD, (PARTNERS,))
             session.execute("ANALYZE")
             yield look_for_due(session)
@@ -159,10 +158,10 @@ def took(what: str, rows: int, work: Callable[[], None]) -> str:
 
 def look_for_due(session: Session) -> str:
     """Return a line about the scheduler's look at endpoints, which it makes twice a second."""
-    store, times = SchedulerStore(ENVIRONMENT), list[float]()
+    times: list[float] = []
     for _ in range(LOOKS):
         began = time.monotonic()
-        store.due_endpoints(session)
+        due_endpoints(session)
         times.append(time.monotonic() - began)
     return f"scheduler's look, {2 * PARTNERS:,} endpoints: {median(times) * 1000:.0f} ms"
 
@@ -179,9 +178,9 @@ def repeat(relay: Relay, session: Session) -> None:
         pass
 
 
-def tidy(retention: Retention, session: Session) -> None:
+def tidy(session: Session) -> None:
     """Remove what is old until nothing is left."""
-    while retention.delete_some(session):
+    while delete_some(session):
         pass
 
 
@@ -249,7 +248,7 @@ def measure_feed(folder: Path) -> Generator[str]:
     with running_postgres(folder / "feed") as server, running_valkey(folder / "cache") as cache:
         migrate(server.url())
         set_role_password(server.url(), "live_query", PASSWORD)
-        with connect(server.url(), "table_sizes") as session:
+        with connect(server.url(), "table_sizes", ENVIRONMENT) as session:
             session.execute("SET statement_timeout = 0")
             session.execute(INSERT, (FEED_PRODUCTS,))
             query = query_server(

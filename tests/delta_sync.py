@@ -178,11 +178,15 @@ def in_this_process(database: Database, *, scanned: int = SCANNED) -> Generator[
     """Read pages without a program, with what a test has put in the place of its parts."""
     with asyncio.Runner() as runner:
         pool = make_pool(
-            database.url("live_query"), name="delta", size=2, statement_timeout_ms=5_000
+            database.url("live_query"),
+            name="delta",
+            environment=Environment.LIVE,
+            size=2,
+            statement_timeout_ms=5_000,
         )
         calls = Calls(pool, availability=Availability("database", clock=time.monotonic))
         runner.run(pool.open())
-        delta = Delta(calls, Environment.LIVE, at_once=1, scanned=scanned)
+        delta = Delta(calls, at_once=1, scanned=scanned)
 
         def get_page(cursor: str | None, limit: int) -> Answer:
             if cursor is None:

@@ -9,7 +9,7 @@ from psycopg import Connection, sql
 
 from services.core.environments import Environment
 from services.domain.events import STOCK_EVENTS, EventType
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 
 
 class WebhookRows:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
@@ -16,8 +16,9 @@ from services.admin.gateway.consumers import read_consumers
 from services.admin.gateway.desired import read_policy
 from services.admin.gateway.publisher import Published, await_publish, publish_change
 from services.admin.settings import AdminSettings
-from services.core.database import Connect
+from services.core.database import Connect, use_environment
 from services.core.encryption import SecretBox
+from services.core.environments import Environment
 from services.policy.check.checking import require_sound
 from services.policy.render import parse_policy, render, tiers_of
 
@@ -51,14 +52,26 @@ class Admin:
         self.box = box
         self._connect = connect
 
-    def reading(self) -> AbstractContextManager[Connection[TupleRow]]:
-        """Lend a connection to look with."""
-        return self._connect()
+    @contextmanager
+    def reading(self, environment: Environment | None = None) -> Generator[Connection[TupleRow]]:
+        """Lend a connection to look with, at an environment's tables in one transaction.
+
+        Without an environment there are the tables of control alone, in autocommit mode.
+        """
+        with self._connect() as connection:
+            if environment is None:
+                yield connection
+                return
+            with connection.transaction():
+                use_environment(connection, environment)
+                yield connection
 
     @contextmanager
-    def changing(self, actor: Actor) -> Generator[Change]:
+    def changing(self, actor: Actor, environment: Environment | None = None) -> Generator[Change]:
         """Lend a change, committed at the end of the with block unless that raises."""
         with self._connect() as connection, connection.transaction():
+            if environment is not None:
+                use_environment(connection, environment)
             if actor.request_id:
                 connection.execute(NAME_REQUEST, [actor.request_id])
             yield Change(connection, actor, self.box)

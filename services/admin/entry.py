@@ -15,7 +15,7 @@ from litestar.types import ASGIApp
 from services.admin.app import make_admin_app
 from services.admin.changes import Admin
 from services.admin.gateway.reconciler import Reconciler
-from services.admin.master_key import queries_in_use
+from services.admin.master_key_rotation import secrets_in_use
 from services.admin.metrics import AdminMetrics
 from services.admin.settings import ServiceSettings
 from services.core.availability import Availability
@@ -58,6 +58,7 @@ def build(settings: ServiceSettings) -> ASGIApp:
     pool = make_thread_pool(
         settings.admin_database_url,
         name="admin",
+        environment=None,
         size=POOL_SIZE,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
@@ -68,9 +69,9 @@ def build(settings: ServiceSettings) -> ASGIApp:
     metrics = AdminMetrics(admin, is_leader=lambda: reconciler.is_leader, clock=time.monotonic)
     availability = Availability("database", clock=time.monotonic)
     database_check = DatabaseCheck(
-        settings.admin_database_url, name="admin", availability=availability
+        settings.admin_database_url, name="admin", environment=None, availability=availability
     )
-    secrets = StoredSecrets(settings.admin_database_url, box, queries_in_use())
+    secrets = StoredSecrets(settings.admin_database_url, None, box, secrets_in_use)
     return make_admin_app(
         admin,
         availability=availability,

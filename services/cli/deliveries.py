@@ -106,7 +106,7 @@ def list_all(
 ) -> None:
     """List deliveries, newest event first."""
     wanted = _filter(search, state)
-    with admin(find_environment) as opened, opened.reading() as connection:
+    with admin(find_environment) as opened, opened.reading(Environment(environment)) as connection:
         found = list_deliveries(connection, Environment(environment), wanted, Page(limit))
     headings = ["ENDPOINT", "EVENT", "PARTNER", "TYPE", "PRODUCT", "HAPPENED", "STATE", "LAST"]
     show_listing(found, headings, _row, as_json=as_json)
@@ -128,7 +128,7 @@ def show(
 ) -> None:
     """Show the delivery of EVENT_ID to ENDPOINT_ID, with its attempts."""
     key = Key(event_id, endpoint_id)
-    with admin(find_environment) as opened, opened.reading() as connection:
+    with admin(find_environment) as opened, opened.reading(Environment(environment)) as connection:
         _show(read_delivery(connection, Environment(environment), key), as_json=as_json)
 
 
@@ -174,7 +174,7 @@ def retry(
 
 
 def _retry_one(opened: Admin, environment: Environment, key: Key, *, as_json: bool) -> None:
-    with opened.changing(this_actor()) as change:
+    with opened.changing(this_actor(), environment) as change:
         retry_delivery(change, environment, key)
         found = read_delivery(change.connection, environment, key)
     _show(found, as_json=as_json)
@@ -183,7 +183,7 @@ def _retry_one(opened: Admin, environment: Environment, key: Key, *, as_json: bo
 def _retry_found(
     opened: Admin, environment: Environment, wanted: DeliveryFilter, *, yes: bool, as_json: bool
 ) -> None:
-    with opened.reading() as connection:
+    with opened.reading(environment) as connection:
         keys, left = find_retriable(connection, environment, wanted)
     if left:
         click.echo(f"{left:,} can't be: their endpoint is disabled, or their partner", err=True)
@@ -204,7 +204,7 @@ def _retry_found(
 def _retry_all(opened: Admin, environment: Environment, keys: list[Key]) -> int:
     progress, done = ProgressLine("deliveries"), 0
     for begin in range(0, len(keys), RETRY_BATCH):
-        with opened.changing(this_actor()) as change:
+        with opened.changing(this_actor(), environment) as change:
             done += retry_many(change, environment, keys[begin : begin + RETRY_BATCH])
         progress(min(begin + RETRY_BATCH, len(keys)), len(keys))
     return done
@@ -230,7 +230,7 @@ def replay(
     scheduled, at = 0, in_utc(since)
     with admin(find_environment) as opened:
         while at is not None:
-            with opened.changing(this_actor()) as change:
+            with opened.changing(this_actor(), Environment(environment)) as change:
                 replayed = replay_endpoint(
                     change,
                     Environment(environment),

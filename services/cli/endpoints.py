@@ -65,8 +65,8 @@ def list_all(
     wanted = EndpointFilter(
         partner=partner, state=EndpointState(state) if state else None, failing=failing, url=url
     )
-    with admin(find_environment) as opened, opened.reading() as connection:
-        found = list_endpoints(connection, Environment(environment), wanted, Page(limit))
+    with admin(find_environment) as opened, opened.reading(Environment(environment)) as connection:
+        found = list_endpoints(connection, wanted, Page(limit))
     show_listing(found, HEADINGS, _row, as_json=as_json)
 
 
@@ -94,7 +94,7 @@ def disable(
     """Send ENDPOINT_ID nothing more; its partner can't enable it. What waits is cancelled."""
     where = Environment(environment)
     with admin(find_environment) as opened:
-        with opened.changing(this_actor()) as change:
+        with opened.changing(this_actor(), where) as change:
             disable_endpoint(change, where, endpoint_id)
         _show(_details(opened, where, endpoint_id), as_json=as_json)
 
@@ -110,7 +110,7 @@ def enable(
     """Send ENDPOINT_ID what happens from now on, whoever disabled it."""
     where = Environment(environment)
     with admin(find_environment) as opened:
-        with opened.changing(this_actor()) as change:
+        with opened.changing(this_actor(), where) as change:
             enable_endpoint(change, where, endpoint_id)
         _show(_details(opened, where, endpoint_id), as_json=as_json)
     click.echo("what it missed is sent by `partnerapi deliveries replay`", err=True)
@@ -118,7 +118,7 @@ def enable(
 
 def _details(opened: Admin, environment: Environment, endpoint_id: UUID) -> EndpointDetails:
     """Count after the change: counting millions within it would hold the relay up."""
-    with opened.reading() as connection:
+    with opened.reading(environment) as connection:
         return read_endpoint(connection, environment, endpoint_id)
 
 

@@ -5,7 +5,7 @@ import sys
 import click
 
 from services.admin.audit.system_user import this_actor
-from services.admin.master_key import Resealing, SealReport
+from services.admin.master_key_rotation import MasterKeyRotation, RotationReport
 from services.cli.common import FindEnvironment, admin, json_option, show_json
 from services.cli.progress import ProgressLine
 from services.core.encryption import make_master_key
@@ -42,8 +42,8 @@ def reseal(find_environment: FindEnvironment, *, only_check: bool, as_json: bool
     It can be broken off and run again. Exit code 0: none needs an older key any more.
     """
     with admin(find_environment) as opened:
-        run = Resealing(opened, progress=ProgressLine("secrets"))
-        report = run.check() if only_check else run.reseal(this_actor())
+        run = MasterKeyRotation(opened, progress=ProgressLine("secrets"))
+        report = run.check() if only_check else run.rotate(this_actor())
         if report.older and not only_check:
             # They changed meanwhile, perhaps sealed with the newest key: look again.
             again = run.check()
@@ -56,7 +56,7 @@ def reseal(find_environment: FindEnvironment, *, only_check: bool, as_json: bool
     sys.exit(1 if report.needs_older_keys else 0)
 
 
-def _tell(report: SealReport) -> None:
+def _tell(report: RotationReport) -> None:
     for each in report.unopened_named:
         use = "" if each.in_use else ", not in use"
         click.echo(

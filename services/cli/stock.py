@@ -54,7 +54,7 @@ def get(
     find_environment: FindEnvironment, product_id: str, environment: str, *, as_json: bool
 ) -> None:
     """Show the stock of PRODUCT_ID."""
-    with admin(find_environment) as opened, opened.reading() as connection:
+    with admin(find_environment) as opened, opened.reading(Environment(environment)) as connection:
         _show(get_stock(connection, Environment(environment), product_id), as_json=as_json)
 
 
@@ -75,7 +75,7 @@ def set_one(
     """Set the stock of PRODUCT_ID, which adds the product if there is none."""
     with admin(find_environment) as opened:
         check_quantity(quantity)
-        with opened.changing(this_actor()) as change:
+        with opened.changing(this_actor(), Environment(environment)) as change:
             item, before = set_stock(change, Environment(environment), product_id, quantity)
     _show(item, as_json=as_json)
     if before is None:
@@ -94,7 +94,10 @@ def remove(
 ) -> None:
     """Remove PRODUCT_ID: partners find it no more."""
     confirm(f"Remove {product_id} from {environment}?", yes=yes)
-    with admin(find_environment) as opened, opened.changing(this_actor()) as change:
+    with (
+        admin(find_environment) as opened,
+        opened.changing(this_actor(), Environment(environment)) as change,
+    ):
         item = remove_stock(change, Environment(environment), product_id)
     click.echo(f"removed {item.product_id} from {environment}; its quantity was {item.quantity}")
 
@@ -117,8 +120,8 @@ def list_all(
 ) -> None:
     """List products by id."""
     wanted = StockFilter(search=search, status=StockStatus(status) if status else None)
-    with admin(find_environment) as opened, opened.reading() as connection:
-        found = list_stock(connection, Environment(environment), wanted, Page(limit))
+    with admin(find_environment) as opened, opened.reading(Environment(environment)) as connection:
+        found = list_stock(connection, wanted, Page(limit))
     show_listing(found, HEADINGS, _row, as_json=as_json)
 
 

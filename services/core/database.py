@@ -2,17 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
-from psycopg.sql import SQL, Composed
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from services.core.availability import Availability
+from services.core.environments import Environment
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 ThreadPool = ConnectionPool[Connection[TupleRow]]
@@ -37,19 +37,28 @@ KEEPALIVE: dict[str, Any] = {
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
-def make_pool(url: str, *, name: str, size: int, statement_timeout_ms: int) -> Pool:
+def make_pool(
+    url: str, *, name: str, environment: Environment, size: int, statement_timeout_ms: int
+) -> Pool:
     """Return a closed pool of at most `size` connections; its owner opens and closes it."""
-    options = _options(name, size, statement_timeout_ms)
+    options = _pool_options(name, environment, size, statement_timeout_ms)
     return AsyncConnectionPool(url, connection_class=AsyncConnection[TupleRow], **options)
 
 
-def make_thread_pool(url: str, *, name: str, size: int, statement_timeout_ms: int) -> ThreadPool:
-    """Return the same for threads."""
-    options = _options(name, size, statement_timeout_ms)
+def make_thread_pool(
+    url: str, *, name: str, environment: Environment | None, size: int, statement_timeout_ms: int
+) -> ThreadPool:
+    """Return the same for threads.
+
+    `environment` is None for the service of both, which uses one for a transaction at a time.
+    """
+    options = _pool_options(name, environment, size, statement_timeout_ms)
     return ConnectionPool(url, connection_class=Connection[TupleRow], **options)
 
 
-def _options(name: str, size: int, statement_timeout_ms: int) -> dict[str, Any]:
+def _pool_options(
+    name: str, environment: Environment | None, size: int, statement_timeout_ms: int
+) -> dict[str, Any]:
     return {
         "name": name,
         "min_size": 1,
@@ -58,21 +67,54 @@ def _options(name: str, size: int, statement_timeout_ms: int) -> dict[str, Any]:
         "timeout": ACQUIRE_TIMEOUT,
         # A connection that fails is given up soon; the next request makes the pool try again.
         "reconnect_timeout": RECONNECT_TIMEOUT,
-        "kwargs": _connection_options(name, statement_timeout_ms),
+        "kwargs": connection_options(name, environment, statement_timeout=statement_timeout_ms),
     }
 
 
-def _connection_options(name: str, statement_timeout_ms: int) -> dict[str, Any]:
+def connection_options(
+    name: str, environment: Environment | None, **settings: int
+) -> dict[str, Any]:
+    """Return what a connection of a service is opened with; `settings` are PostgreSQL's.
+
+    This is where ENVIRONMENT chooses the schema: statements name tables without one. The role in
+    the address has rights in its own environment alone, so that an address of the other one finds
+    no tables (A8).
+    """
+    chosen = {"search_path": search_path(environment), "timezone": "UTC", **settings}
     return {
         "autocommit": True,
         "application_name": name,  # not among the options, where a space would end it
-        "options": f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC",
+        "options": " ".join(f"-c {setting}={value}" for setting, value in chosen.items()),
         "connect_timeout": 2,
         **KEEPALIVE,
     }
 
 
-ANSWERS = SQL("SELECT 1")
+def search_path(environment: Environment | None) -> str:
+    """Return where PostgreSQL looks for a table that is named without a schema.
+
+    pg_temp comes last: unless it is named, a temporary table would come before all others.
+    """
+    return "pg_catalog,pg_temp" if environment is None else f"{environment},pg_temp"
+
+
+USE_SCHEMA = "SELECT set_config('search_path', %s, true)"
+
+
+def use_environment(connection: Connection[TupleRow], environment: Environment | None) -> None:
+    """Use an environment's tables until the transaction ends, which the caller has begun."""
+    connection.execute(USE_SCHEMA, [search_path(environment)])
+
+
+@contextmanager
+def environment_used(connection: Connection[TupleRow], environment: Environment) -> Generator[None]:
+    """Use an environment's tables for a part of a transaction that is about both."""
+    use_environment(connection, environment)
+    yield
+    use_environment(connection, None)
+
+
+ANSWERS = "SELECT 1"
 
 
 class DatabaseCheck:
@@ -86,14 +128,17 @@ class DatabaseCheck:
         url: str,
         *,
         name: str,
+        environment: Environment | None,
         availability: Availability,
-        statement: Composed | SQL = ANSWERS,
+        statement: LiteralString = ANSWERS,
     ) -> None:
         """`statement` succeeds when the service can work; `name` is what PostgreSQL shows."""
         self._url = url
-        self._options = _connection_options(f"{name} check", CHECK_TIMEOUT_MS)
+        self._options = connection_options(
+            f"{name} check", environment, statement_timeout=CHECK_TIMEOUT_MS
+        )
         self._availability = availability
-        self._statement = statement
+        self._statement: LiteralString = statement
         self._connection: AsyncConnection[TupleRow] | None = None
         self._turns = asyncio.Lock()
 

@@ -14,11 +14,6 @@ class Environment(StrEnum):
         """What every API key of this environment begins with."""
         return {Environment.LIVE: "pk_live_", Environment.SANDBOX: "pk_test_"}[self]
 
-    @property
-    def stock_channel(self) -> str:
-        """The PostgreSQL channel that wakes on a stock change; its payload is always empty."""
-        return f"{self}_stock"
-
     def custom_id(self, partner: str) -> str:
         """The consumer's custom_id at the gateway: unique over all consumers (KONG.md)."""
         return f"{partner}:{self}"
@@ -26,3 +21,7 @@ class Environment(StrEnum):
     def username(self, partner: str) -> str:
         """The consumer's username at the gateway: `techmart`, `techmart.sandbox`."""
         return partner if self is Environment.LIVE else f"{partner}.{self}"
+
+
+# As a part of a regular expression: what any API key begins with.
+KEY_PREFIXES = "|".join(each.key_prefix for each in Environment)

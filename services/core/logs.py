@@ -9,12 +9,15 @@ from typing import Any, TextIO, cast
 import msgspec
 import structlog
 
+from services.core.environments import KEY_PREFIXES
 from services.core.http.request_lines import RequestLines
 from services.core.log_writer import LogWriter
 
 # Keys, tokens of admin and secrets of webhooks, all but their first characters, in a path that they
 # were pasted into. Inventory's path has no underscore, and costs 0.03 us.
-_SECRET = re.compile(r"(pk_(?:live|test)_\w{4}|padm_[\w-]{4})[\w-]+|(whsec_[\w+]{4})[\w+/=]+")
+_SECRET = re.compile(
+    rf"((?:{KEY_PREFIXES})\w{{4}}|padm_[\w-]{{4}})[\w-]+|(whsec_[\w+]{{4}})[\w+/=]+"
+)
 
 
 class LogFormat(StrEnum):

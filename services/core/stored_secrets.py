@@ -6,20 +6,24 @@ logs `master_keys.missing` and shows how many secrets it cannot decrypt.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import psycopg
 import structlog
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from psycopg.abc import Query
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
 from services.core.background import note_failure
-from services.core.database import KEEPALIVE
+from services.core.database import connection_options
 from services.core.encryption import MasterKeyError, SecretBox
+from services.core.environments import Environment
 
 AGAIN = 5.0  # seconds until the next try
+
+Read = Callable[[Connection[TupleRow]], Iterable[bytes]]  # returns the encrypted secrets in use
 
 log = structlog.get_logger()
 
@@ -27,11 +31,14 @@ log = structlog.get_logger()
 class StoredSecrets(Collector):
     """Counts the stored secrets that none of this process's master keys opens."""
 
-    def __init__(self, database_url: str, box: SecretBox, queries: Sequence[Query]) -> None:
-        """Take `queries` that return one column each: the encrypted secrets in use."""
+    def __init__(
+        self, database_url: str, environment: Environment | None, box: SecretBox, read: Read
+    ) -> None:
+        """Take what reads the secrets, in a connection of its own to `environment`."""
         self._database_url = database_url
+        self._environment = environment
         self._box = box
-        self._queries = queries
+        self._read_secrets = read
         self._undecryptable: int | None = None
 
     def start(self) -> None:
@@ -71,8 +78,9 @@ class StoredSecrets(Collector):
             )
 
     def _read(self) -> list[bytes]:
-        with psycopg.connect(self._database_url, connect_timeout=2, **KEEPALIVE) as connection:
-            return [row[0] for each in self._queries for row in connection.execute(each)]
+        options = connection_options("stored secrets", self._environment)
+        with psycopg.connect(self._database_url, **options) as connection:
+            return list(self._read_secrets(connection))
 
     def _opens(self, sealed: bytes) -> bool:
         try:

@@ -10,7 +10,7 @@ import secrets
 import string
 import zlib
 
-from services.core.environments import Environment
+from services.core.environments import KEY_PREFIXES, Environment
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_LENGTH = 27  # 62 ** 27 is 2 ** 160.7
@@ -19,8 +19,8 @@ SHOWN_LENGTH = 12  # characters of a key that may be shown again: its prefix and
 
 MASKED_MOST = 600  # characters of a text with masked keys: a few faults of a node
 
-KEY_IN_TEXT = re.compile(r"(pk_(?:live|test)_[0-9A-Za-z]{4})[0-9A-Za-z]+")
-PATTERN = re.compile(r"(pk_live_|pk_test_)([0-9A-Za-z]{27})([0-9A-Za-z]{6})")
+KEY_IN_TEXT = re.compile(rf"((?:{KEY_PREFIXES})[0-9A-Za-z]{{4}})[0-9A-Za-z]+")
+PATTERN = re.compile(rf"({KEY_PREFIXES})([0-9A-Za-z]{{27}})([0-9A-Za-z]{{6}})")
 
 
 def make_api_key(environment: Environment) -> str:

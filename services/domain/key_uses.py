@@ -11,13 +11,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from services.core.availability import Availability
 from services.core.background import going_on
 from services.core.database_calls import Calls, DatabaseAwayError
-from services.core.environments import Environment
 
 # Seconds between two writes. Operations is promised the last use to a minute.
 EVERY = 30.0
@@ -115,31 +114,30 @@ class KeyUses:
                 self._unwritten[key_id] = max(used_at, self._unwritten.get(key_id, used_at))
 
 
-class KeyUseStore:
-    """The uses of one environment's keys in PostgreSQL."""
-
-    def __init__(self, calls: Calls, environment: Environment) -> None:
-        """Take the calls of a pool that its owner opens and closes."""
-        self._calls = calls
-        self._upsert = sql.SQL(UPSERT_USES).format(env=sql.Identifier(environment)).as_bytes()
-
-    async def write(self, uses: Uses) -> None:
-        """Write last uses, never an earlier one over a later. Raises DatabaseAwayError."""
-        values = {"ids": list(uses), "times": list(uses.values())}
-
-        async def upsert(connection: AsyncConnection[TupleRow]) -> None:
-            await connection.execute(self._upsert, values)
-
-        # As a read is: it may be done twice, the second time changes nothing.
-        await self._calls.read(upsert, within=WRITE_WITHIN)
-
-
 # Rows are locked in the order of their ids, so two processes never wait for each other in a circle.
 UPSERT_USES = """
-INSERT INTO {env}.key_uses AS known (key_id, last_used_at)
+INSERT INTO key_uses AS known (key_id, last_used_at)
 SELECT key_id, to_timestamp(used_at)
 FROM unnest(%(ids)s::uuid[], %(times)s::float8[]) AS used (key_id, used_at)
 ORDER BY key_id
 ON CONFLICT (key_id) DO UPDATE
     SET last_used_at = greatest(known.last_used_at, excluded.last_used_at)
 """
+
+
+class KeyUseStore:
+    """The uses of one environment's keys in PostgreSQL."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Take the calls of a pool that its owner opens and closes."""
+        self._calls = calls
+
+    async def write(self, uses: Uses) -> None:
+        """Write last uses, never an earlier one over a later. Raises DatabaseAwayError."""
+        values = {"ids": list(uses), "times": list(uses.values())}
+
+        async def upsert(connection: AsyncConnection[TupleRow]) -> None:
+            await connection.execute(UPSERT_USES, values)
+
+        # As a read is: it may be done twice, the second time changes nothing.
+        await self._calls.read(upsert, within=WRITE_WITHIN)

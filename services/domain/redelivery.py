@@ -1,7 +1,7 @@
-"""Domain: sending again, by hand; a finished delivery, or what an endpoint missed since a time.
+"""Domain: redelivery by hand, of a finished delivery or of what an endpoint missed since a time.
 
-Here because two services do it: partners through the webhooks API, operations through admin. A
-statement starts a new series; the scheduler sees it within its poll, or a wake-up is sooner.
+Two services do it: partners through the webhooks API, operations through admin. A statement starts
+a new series of attempts. The scheduler sees it within its poll, or a wake-up is sooner.
 """
 
 from datetime import datetime
@@ -10,11 +10,13 @@ from uuid import UUID
 
 import msgspec
 
+from services.domain.states import DeliveryState
+
 REPLAY_MOST = 10_000  # events of one replay; about 1 s of the database's work
 SCAN_MOST = 100_000  # events that it looks at; those that need nothing are quick
 
-MISSED = ("exhausted", "cancelled")
-ARRIVED = "delivered"
+MISSED = (DeliveryState.EXHAUSTED, DeliveryState.CANCELLED)
+ARRIVED = DeliveryState.DELIVERED
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -44,7 +46,7 @@ def replay_values(
 
 # No attempt is under way and none is due: the three states of DeliveryState.finished.
 RETRY: LiteralString = """
-UPDATE {env}.deliveries SET
+UPDATE deliveries SET
     state = 'pending', series = series + 1, attempts = 0, next_attempt_at = now(),
     claimed_at = NULL, lease_until = NULL, finished_at = NULL, faults = 0
 WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s
@@ -56,15 +58,15 @@ RETURNING old.state AS was
 # time are left for it together, unless there are more of one time than one replay takes.
 REPLAY: LiteralString = """
 WITH scanned AS MATERIALIZED (
-    SELECT id, occurred_at FROM {env}.events
+    SELECT id, occurred_at FROM events
     WHERE occurred_at >= %(since)s AND event_type = ANY (
-        SELECT unnest(events) FROM {env}.endpoints WHERE id = %(endpoint_id)s
+        SELECT unnest(events) FROM endpoints WHERE id = %(endpoint_id)s
     )
     ORDER BY occurred_at, id LIMIT %(scan)s + 1
 ), wanted AS MATERIALIZED (
     SELECT scanned.id, scanned.occurred_at,
         row_number() OVER (ORDER BY scanned.occurred_at, scanned.id) AS place
-    FROM scanned LEFT JOIN {env}.deliveries
+    FROM scanned LEFT JOIN deliveries
         ON deliveries.endpoint_id = %(endpoint_id)s AND deliveries.event_id = scanned.id
     WHERE deliveries.state IS NULL OR deliveries.state = ANY (%(again)s)
     ORDER BY scanned.occurred_at, scanned.id LIMIT %(limit)s + 1
@@ -74,7 +76,7 @@ WITH scanned AS MATERIALIZED (
         (SELECT occurred_at FROM scanned ORDER BY occurred_at, id OFFSET %(scan)s LIMIT 1)
     ) AS next_since
 ), scheduled AS (
-    INSERT INTO {env}.deliveries AS delivery (endpoint_id, event_id)
+    INSERT INTO deliveries AS delivery (endpoint_id, event_id)
     SELECT %(endpoint_id)s, id FROM wanted, bound
     WHERE place <= %(limit)s AND (
         next_since IS NULL OR occurred_at < next_since

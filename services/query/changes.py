@@ -14,12 +14,13 @@ from typing import Any
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 
 from services.core.availability import Availability
 from services.core.background import note_failure
-from services.core.database import KEEPALIVE
+from services.core.database import connection_options
 from services.core.environments import Environment
+from services.domain.stock import LISTEN
 from services.query.cache import Cache, CacheAwayError
 from services.query.items import Entry, StockRow, entry_of
 from services.query.memory import Memory
@@ -36,7 +37,7 @@ CURRENT_SNAPSHOT = "SELECT pg_current_snapshot()::text"
 # now comes from its own tables: an outbox that was restored from a copy may lie.
 READ_CHANGED = """
 WITH changed AS MATERIALIZED (
-    SELECT DISTINCT product_id FROM {env}.stock_changes
+    SELECT DISTINCT product_id FROM stock_changes
     WHERE xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot)
     AND NOT pg_visible_in_snapshot(xid, %(seen)s::pg_snapshot)
 )
@@ -44,8 +45,8 @@ SELECT taken.snapshot, changed.product_id, products.quantity, products.updated_a
     coalesce(products.version, removed.version, 0)
 FROM (SELECT pg_current_snapshot()::text AS snapshot) AS taken
 LEFT JOIN changed ON true
-LEFT JOIN {env}.products AS products USING (product_id)
-LEFT JOIN {env}.removed_products AS removed USING (product_id)
+LEFT JOIN products USING (product_id)
+LEFT JOIN removed_products AS removed USING (product_id)
 """
 
 log = structlog.get_logger()
@@ -68,16 +69,13 @@ class ChangeFeed:
     ) -> None:
         """`max_age` is the cache's bound; `clock` tells seconds since 1970."""
         self._database_url = database_url
+        self._environment = environment
         self._cache = cache
         self._memory = memory
         self._poll = poll.total_seconds()
         self._max_age = max_age.total_seconds()
         self._clock = clock
         self._availability = availability
-        env = sql.Identifier(environment)
-        self._read_changed = sql.SQL(READ_CHANGED).format(env=env).as_bytes()
-        channel = sql.Identifier(environment.stock_channel)
-        self._listen = sql.SQL("LISTEN {}").format(channel).as_bytes()
         self._seen: str | None = None  # the snapshot up to which the caches know everything
         self._unwritten_since: float | None = None
         self._read_at = clock()  # until the first time: the start
@@ -93,7 +91,7 @@ class ChangeFeed:
         while True:
             try:
                 async with await self._connect() as connection:
-                    await connection.execute(self._listen)
+                    await connection.execute(LISTEN[self._environment])
                     while True:
                         await self.catch_up(connection)
                         backoff = BACKOFF_FIRST
@@ -128,7 +126,7 @@ class ChangeFeed:
         self, connection: AsyncConnection[Any], seen: str
     ) -> tuple[str, list[StockRow]]:
         """Return this snapshot, and what has changed since the one seen."""
-        cursor = await connection.execute(self._read_changed, {"seen": seen})
+        cursor = await connection.execute(READ_CHANGED, {"seen": seen})
         snapshot = seen
         changed: list[StockRow] = []
         while rows := await cursor.fetchmany(BATCH):
@@ -139,13 +137,10 @@ class ChangeFeed:
         return snapshot, changed
 
     async def _connect(self) -> AsyncConnection[Any]:
-        return await AsyncConnection.connect(
-            self._database_url,
-            autocommit=True,
-            connect_timeout=2,
-            application_name="query changes",
-            **KEEPALIVE,
+        options = connection_options(
+            "query changes", self._environment, statement_timeout=round(READ_WITHIN * 1000)
         )
+        return await AsyncConnection.connect(self._database_url, **options)
 
     async def _current_snapshot(self, connection: AsyncConnection[Any]) -> str:
         async with asyncio.timeout(READ_WITHIN):

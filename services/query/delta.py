@@ -12,11 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import structlog
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from services.core.database_calls import Calls
-from services.core.environments import Environment
 from services.query.cursors import Cursor, Mark, Position, Walk, identity
 from services.query.items import StockRow, entry_of
 from services.query.store import DatabaseBusyError
@@ -37,10 +36,10 @@ SELECT taken.xmin::text, taken.xmax::text, clock_timestamp(),
     concat_ws(':', (SELECT system_identifier FROM pg_control_system()),
         left(pg_walfile_name(pg_current_wal_lsn()), 8),
         (SELECT oid FROM pg_database WHERE datname = current_database()),
-        {changes}::regclass::oid),
-    (SELECT changed_at FROM {env}.stock_changes WHERE xid < taken.xmin
+        'stock_changes'::regclass::oid),
+    (SELECT changed_at FROM stock_changes WHERE xid < taken.xmin
         ORDER BY xid DESC, id DESC LIMIT 1),
-    (SELECT changed_at FROM {env}.stock_changes WHERE xid < %(xid)s::xid8
+    (SELECT changed_at FROM stock_changes WHERE xid < %(xid)s::xid8
         ORDER BY xid DESC, id DESC LIMIT 1)
 FROM (
     SELECT pg_snapshot_xmin(snapshot) AS xmin, pg_snapshot_xmax(snapshot) AS xmax
@@ -57,12 +56,12 @@ SELECT scanned.xid::text, scanned.id, scanned.number = %(scanned)s,
     coalesce(products.version, removed.version, scanned.version)
 FROM (
     SELECT xid, id, product_id, version, row_number() OVER (ORDER BY xid, id) AS number
-    FROM {env}.stock_changes
+    FROM stock_changes
     WHERE (xid, id) > (%(xid)s::xid8, %(id)s::bigint) AND xid < %(below)s::xid8
     ORDER BY xid, id LIMIT %(scanned)s
 ) AS scanned
-LEFT JOIN {env}.products AS products USING (product_id)
-LEFT JOIN {env}.removed_products AS removed USING (product_id)
+LEFT JOIN products USING (product_id)
+LEFT JOIN removed_products AS removed USING (product_id)
 WHERE number = %(scanned)s
     OR scanned.version >= coalesce(products.version, removed.version, 0)
 ORDER BY scanned.xid, scanned.id LIMIT %(rows)s
@@ -112,18 +111,12 @@ class ChangeRow(NamedTuple):
 class Delta:
     """Reads the changes of one environment from PostgreSQL."""
 
-    def __init__(
-        self, calls: Calls, environment: Environment, *, at_once: int, scanned: int = SCANNED
-    ) -> None:
+    def __init__(self, calls: Calls, *, at_once: int, scanned: int = SCANNED) -> None:
         """Take the calls of a pool; `at_once` pages are read at a time, the others wait."""
-        env = sql.Identifier(environment)
-        changes = sql.Literal(f"{environment}.stock_changes")
         self._calls = calls
         self._turns = asyncio.Semaphore(at_once)
         self._waiting = 0
         self._scanned = scanned
-        self._look = sql.SQL(LOOK).format(env=env, changes=changes).as_bytes()
-        self._read_page = sql.SQL(READ_PAGE).format(env=env).as_bytes()
 
     async def start(self) -> Cursor:
         """Return a cursor behind everything that is committed. Raises DatabaseAwayError."""
@@ -172,7 +165,7 @@ class Delta:
             self._turns.release()
 
     async def _take_look(self, connection: AsyncConnection[TupleRow], xid: int) -> Look:
-        cursor = await connection.execute(self._look, {"xid": str(xid)})
+        cursor = await connection.execute(LOOK, {"xid": str(xid)})
         ((xmin, xmax, now, told, newest, before),) = await cursor.fetchall()
         first = Mark(int(xmin), _microseconds(now), _microseconds(newest))
         return Look(first, int(xmax), identity(told), _microseconds(before))
@@ -187,7 +180,7 @@ class Delta:
             "scanned": self._scanned,
             "rows": rows,
         }
-        cursor = await connection.execute(self._read_page, values)
+        cursor = await connection.execute(READ_PAGE, values)
         return [
             ChangeRow(Position(int(xid), change_id), is_last, is_told, StockRow._make(stock))
             for xid, change_id, is_last, is_told, *stock in await cursor.fetchall()

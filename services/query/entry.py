@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from litestar import Litestar
 from litestar.types import ASGIApp
-from psycopg.sql import SQL, Identifier
 
 from services.core.availability import Availability
 from services.core.database import DatabaseCheck, Pool, make_pool
@@ -37,7 +36,7 @@ PROGRAMS = {"partner": PartnerSettings, "internal": QuerySettings}
 STATEMENT_TIMEOUT_MS = 1_500  # as Store gives up after 1.5 s
 POOL_CLOSES_WITHIN = 1.0  # seconds
 # Of an environment's role: with the address of another environment the service is not ready.
-CAN_READ_STOCK = "SELECT FROM {} LIMIT 0"
+CAN_READ_STOCK = "SELECT FROM products LIMIT 0"
 DELTA_SHARE = 4  # the delta sync takes one of so many connections; the others are for stock
 
 
@@ -90,6 +89,7 @@ def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
     pool = make_pool(
         settings.database_url,
         name="query",
+        environment=environment,
         size=settings.database_pool_size,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
@@ -98,10 +98,11 @@ def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
     database_check = DatabaseCheck(
         settings.database_url,
         name="query",
+        environment=environment,
         availability=database,
-        statement=SQL(CAN_READ_STOCK).format(Identifier(environment, "products")),
+        statement=CAN_READ_STOCK,
     )
-    store = Store(calls, environment)
+    store = Store(calls)
     cache = Cache(
         settings.cache_url,
         environment,
@@ -123,14 +124,14 @@ def build(settings: QuerySettings, *, key_uses_every: float = EVERY) -> Parts:
         availability=_availability("changes"),
     )
     key_uses = KeyUses(
-        KeyUseStore(calls, environment).write,
+        KeyUseStore(calls).write,
         every=key_uses_every,
         clock=time.time,
         availability=_availability("key_uses"),
     )
     inventory = Inventory(store, cache, memory, clock=time.time)
     at_once = max(1, settings.database_pool_size // DELTA_SHARE)
-    delta = Delta(calls, environment, at_once=at_once)
+    delta = Delta(calls, at_once=at_once)
     metrics = QueryMetrics(inventory, memory, cache, store, feed)
     return Parts(pool, store, database_check, cache, feed, inventory, delta, key_uses, metrics)
 

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import structlog
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from services.core.database_calls import Calls, DatabaseAwayError
-from services.core.environments import Environment
 from services.query.items import Entry, StockRow, entry_of
 
 TIME_LIMIT = 1.5  # seconds for one read, its wait for a connection included; the caller has 2
@@ -17,13 +16,12 @@ READS = 128
 
 # Both tables in one statement, so that they are seen at one moment.
 READ_STOCK = """
-SELECT product_id, quantity, updated_at, version FROM {env}.products
+SELECT product_id, quantity, updated_at, version FROM products
 WHERE product_id = ANY(%(ids)s)
 UNION ALL
-SELECT product_id, NULL, NULL, version FROM {env}.removed_products
+SELECT product_id, NULL, NULL, version FROM removed_products
 WHERE product_id = ANY(%(ids)s)
 """
-
 
 log = structlog.get_logger()
 
@@ -35,14 +33,13 @@ class DatabaseBusyError(DatabaseAwayError):
 class Store:
     """Reads stock of one environment."""
 
-    def __init__(self, calls: Calls, environment: Environment, *, most: int = READS) -> None:
+    def __init__(self, calls: Calls, *, most: int = READS) -> None:
         """Take the calls of a pool that its owner opens and closes; `most` reads are under way."""
         self._calls = calls
         self._most = most
         self.under_way = 0
         self.refused = 0  # reads, since the start
         self._told_busy = False
-        self._read_stock = sql.SQL(READ_STOCK).format(env=sql.Identifier(environment)).as_bytes()
 
     async def read(self, product_ids: Sequence[str]) -> list[Entry]:
         """Return an entry for each id, in their order.
@@ -75,7 +72,7 @@ class Store:
 
     async def _select(self, product_ids: list[str]) -> list[StockRow]:
         async def select(connection: AsyncConnection[TupleRow]) -> list[StockRow]:
-            cursor = await connection.execute(self._read_stock, {"ids": product_ids})
+            cursor = await connection.execute(READ_STOCK, {"ids": product_ids})
             return [StockRow._make(row) for row in await cursor.fetchall()]
 
         return await self._calls.read(select, within=TIME_LIMIT)

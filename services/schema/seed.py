@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator
 
 import psycopg
-from psycopg import sql
 
+from services.core.database import use_environment
 from services.core.environments import Environment
 
 PRODUCTS = 5_000  # a partner's listing (Q11)
@@ -19,17 +19,15 @@ def seed(owner_url: str, environment: Environment) -> int:
 
     Stock that was there from the start is news to nobody: it makes no events.
     """
-    table = sql.Identifier(environment, "products")
     with psycopg.connect(owner_url) as connection:
-        found = connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(table)).fetchone()
-        if found is not None:
+        use_environment(connection, environment)
+        if connection.execute("SELECT FROM products LIMIT 1").fetchone() is not None:
             return 0
-        copy = sql.SQL("COPY {} (product_id, quantity) FROM STDIN").format(table)
+        copy = "COPY products (product_id, quantity) FROM STDIN"
         with connection.cursor().copy(copy) as rows:
             for product in products(environment):
                 rows.write_row(product)
-        changes = sql.Identifier(environment, "stock_changes")
-        connection.execute(sql.SQL("UPDATE {} SET relayed = true").format(changes))
+        connection.execute("UPDATE stock_changes SET relayed = true")
     return PRODUCTS
 
 

@@ -25,6 +25,8 @@ from services.core.database import ThreadPool, make_thread_pool
 from services.core.encryption import MasterKeyError, SecretBox
 from services.core.logs import configure_logs
 from services.core.settings import SettingsError
+from services.core.stored_secrets import StoredSecrets
+from services.domain.endpoint_secrets import endpoint_secrets_in_use
 from services.webhooks.delivery.claims import Claims
 from services.webhooks.delivery.leases import RENEW_EVERY, RENEW_WITHIN_MS, Leases
 from services.webhooks.delivery.records import Records
@@ -48,7 +50,6 @@ from services.webhooks.settings import (
     WorkerSettings,
     load,
 )
-from services.webhooks.stored_secrets import endpoint_secrets
 from services.webhooks.targets import TargetPolicy
 from services.webhooks.waking import Waker
 
@@ -110,7 +111,7 @@ def _run_background(programs: Sequence[str], environ: Environ) -> None:
     common = load(BackgroundSettings, environ)
     service = f"webhooks {' '.join(programs)}"
     configure_logs(common.log_format, service=service, environment=common.environment)
-    background = Background(ProcessMetrics(common.environment))
+    background = Background(ProcessMetrics())
     listener = _listener(common, background)
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -198,13 +199,16 @@ def _start_lane(
     pool = make_thread_pool(
         settings.database_url,
         name=f"webhooks {lane}",
+        environment=settings.environment,
         size=min(threads, CONNECTIONS),
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
     metrics = background.metrics
     box = SecretBox(settings.master_keys)
     metrics.watch_secrets(
-        lambda: endpoint_secrets(settings.database_url, settings.environment, box)
+        lambda: StoredSecrets(
+            settings.database_url, settings.environment, box, endpoint_secrets_in_use
+        )
     )
     broker = make_broker(settings.queue_url, settings.environment, middleware=[metrics.messages])
     dramatiq.set_broker(broker)
@@ -215,13 +219,12 @@ def _start_lane(
         waker.wake(endpoint_id, lane)
 
     leases_pool = _leases_pool(settings, lane)
-    leases = Leases(leases_pool, settings.environment)
+    leases = Leases(leases_pool)
     worker = DeliveryWorker(
         Store(
             pool,
-            Claims(settings.environment, lane),
+            Claims(lane),
             Records(
-                settings.environment,
                 schedule=RetrySchedule.of(settings.retry_delays_seconds),
                 disable_after=timedelta(days=settings.disable_after_days),
             ),
@@ -275,6 +278,7 @@ def _leases_pool(settings: WorkerSettings, lane: Lane) -> ThreadPool:
     return make_thread_pool(
         settings.database_url,
         name=f"webhooks {lane} leases",
+        environment=settings.environment,
         size=1,
         statement_timeout_ms=RENEW_WITHIN_MS,
     )

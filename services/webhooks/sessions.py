@@ -10,7 +10,8 @@ from psycopg.rows import TupleRow
 
 from services.core.availability import Availability
 from services.core.background import note_failure
-from services.core.database import KEEPALIVE
+from services.core.database import connection_options
+from services.core.environments import Environment
 
 Session = Connection[TupleRow]
 
@@ -19,27 +20,22 @@ STATEMENT_TIMEOUT = 30_000  # milliseconds; a batch takes 50
 # Milliseconds; a program that was stopped in mid-transaction gives its rows free for others.
 IDLE_TRANSACTION_TIMEOUT = 10_000
 
-OPTIONS = (
-    f"-c statement_timeout={STATEMENT_TIMEOUT}"
-    f" -c idle_in_transaction_session_timeout={IDLE_TRANSACTION_TIMEOUT}"
-)
 
-
-def connect(database_url: str, name: str) -> Session:
-    """Return a connection in autocommit, named for whoever looks at pg_stat_activity."""
-    return psycopg.connect(
-        database_url,
-        autocommit=True,
-        connect_timeout=2,
-        application_name=name,
-        options=OPTIONS,
-        **KEEPALIVE,
+def connect(database_url: str, name: str, environment: Environment) -> Session:
+    """Return a connection in autocommit; `name` is what pg_stat_activity shows."""
+    options = connection_options(
+        name,
+        environment,
+        statement_timeout=STATEMENT_TIMEOUT,
+        idle_in_transaction_session_timeout=IDLE_TRANSACTION_TIMEOUT,
     )
+    return psycopg.connect(database_url, **options)
 
 
 def run_in_sessions(
     database_url: str,
-    name: str,
+    program: str,
+    environment: Environment,
     *,
     stop: Event,
     step: Callable[[Session], None],
@@ -49,11 +45,12 @@ def run_in_sessions(
 
     `begin` is called once for each connection. Neither may leave a transaction open.
     """
+    name = f"{environment} {program}"
     database = Availability("database", clock=time.monotonic)
     backoff = BACKOFF_FIRST
     while not stop.is_set():
         try:
-            with connect(database_url, name) as session:
+            with connect(database_url, name, environment) as session:
                 begin(session)
                 while not stop.is_set():
                     step(session)

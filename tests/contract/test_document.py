@@ -17,8 +17,8 @@ from services.core.environments import Environment
 from services.core.errors import STATUS_OF, ErrorCode
 from services.domain.events import STOCK_EVENTS, EventType
 from services.domain.redelivery import REPLAY_MOST
+from services.domain.states import DeliveryState, DisabledReason
 from services.domain.stock import StockStatus, stock_status
-from services.domain.webhooks.states import DeliveryState, DisabledReason, Simulation
 from services.query.delta import GOOD_FOR
 from services.query.delta_route import PAGE_MOST as CHANGES_MOST
 from services.webhooks.api.requests import (
@@ -39,6 +39,7 @@ from services.webhooks.scheduler.retention import KEEP_CHANGES, KEEP_EVENTS
 from services.webhooks.secrets import TEXT_CHARACTERS
 from services.webhooks.settings import ApiSettings, WorkerSettings
 from services.webhooks.targets import MAX_URL
+from services.webhooks.words import Simulation
 from tools.contract.check import GATEWAY_RESPONSES, UNKNOWN_METHOD, UNKNOWN_PATH
 from tools.contract.document import DOCUMENT, Json, expand, load_document, schema_problems
 from tools.contract.stock_answers import status_of

@@ -17,7 +17,6 @@ from services.webhooks.api import refusals
 from services.webhooks.api.deliveries import Deliveries
 from services.webhooks.api.delivery_store import DeliveryStore
 from services.webhooks.api.sandbox import Sandbox, SandboxStore
-from services.webhooks.api.statements import OwnWebhooks
 from services.webhooks.api.store import Store
 from services.webhooks.api.webhooks import Webhooks
 from tests.contract.surface import plain
@@ -44,8 +43,8 @@ def named_in(function: Callable[..., object], owner: type, seen: set[str]) -> It
     seen.add(name)
     source = inspect.getsource(function)
     yield from (each for each in KNOWN if re.search(rf"\b{each}\b", source))
-    for called in re.findall(r"self\.(?:_own_webhooks\.)?(\w+)\(", source):
-        method = getattr(owner, called, None) or getattr(OwnWebhooks, called, None)
+    for called in re.findall(r"self\.(\w+)\(", source):
+        method = getattr(owner, called, None)
         if isinstance(method, FunctionType):
             yield from named_in(method, owner, seen)
     for called in re.findall(r"(?<![.\w])(\w+)\(", source):

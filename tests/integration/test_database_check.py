@@ -29,11 +29,14 @@ POOL = 8  # connections that requests share
 LOOKS = 5
 
 
-def check_of(url: str, statement: str = "SELECT 1") -> DatabaseCheck:
-    availability = Availability("database", clock=time.monotonic)
+def check_of(url: str, environment: Environment = Environment.LIVE) -> DatabaseCheck:
     return DatabaseCheck(
-        url, name="a test", availability=availability, statement=sql.SQL(statement)
-    )  # type: ignore[arg-type]
+        url,
+        name="a test",
+        environment=environment,
+        availability=Availability("database", clock=time.monotonic),
+        statement="SELECT FROM products LIMIT 0",
+    )
 
 
 def test_it_connects_once_and_again_when_its_connection_was_ended(database: Database) -> None:
@@ -61,14 +64,23 @@ def test_it_connects_once_and_again_when_its_connection_was_ended(database: Data
         wait_for(lambda: pids() == [], "it is closed")
 
 
-@pytest.mark.parametrize("wrong", ["postgresql://live_query@127.0.0.1:1/none", "sandbox"])
-def test_it_raises_without_postgresql_and_with_another_environments_role(
-    database: Database, wrong: str
+def test_it_raises_without_postgresql() -> None:
+    with pytest.raises(psycopg.OperationalError):
+        asyncio.run(check_of("postgresql://live_query@127.0.0.1:1/none").check())
+
+
+@pytest.mark.parametrize("environment", list(Environment))
+def test_it_raises_with_the_address_of_the_other_environment(
+    database: Database, environment: Environment
 ) -> None:
-    url = database.url("sandbox_query") if wrong == "sandbox" else wrong
-    check = check_of(url, "SELECT FROM live.products LIMIT 0")
-    with pytest.raises(psycopg.Error):
-        asyncio.run(check.check())
+    for of_url in Environment:
+        check = check_of(database.url(f"{of_url}_query"), environment)
+        if of_url is environment:
+            asyncio.run(check.check())
+            asyncio.run(check.close())
+        else:
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                asyncio.run(check.check())
 
 
 @contextlib.contextmanager

@@ -210,11 +210,15 @@ def write(database: Database, batches: list[dict[str, float]]) -> None:
 
     async def run() -> None:
         pool = make_pool(
-            database.url("live_query"), name="uses", size=1, statement_timeout_ms=10_000
+            database.url("live_query"),
+            name="uses",
+            environment=LIVE,
+            size=1,
+            statement_timeout_ms=10_000,
         )
         async with pool:
             calls = Calls(pool, availability=Availability("database", clock=time.monotonic))
-            store = KeyUseStore(calls, LIVE)
+            store = KeyUseStore(calls)
             for batch in batches:
                 await store.write(batch)
 

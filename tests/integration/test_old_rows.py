@@ -23,6 +23,7 @@ from services.admin.gateway.reconciler import Reconciler
 from services.admin.metrics import AdminMetrics
 from services.admin.settings import AdminSettings
 from services.core.availability import Availability
+from services.core.database import connection_options
 from services.core.database_calls import Work
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
@@ -34,7 +35,6 @@ from services.query.memory import Bounds, Memory
 from services.query.store import Store
 from services.webhooks.mail.mailer import Mailer
 from services.webhooks.monitoring.backlogs import DeliveryBacklog, OutboxBacklog, Pace
-from services.webhooks.monitoring.store import MonitoringStore
 from services.webhooks.relay.relay import Relay
 from services.webhooks.scheduler.scheduler import Scheduler
 from tests.conftest import Database
@@ -177,12 +177,13 @@ def measure(database: Database, rows: WebhookRows, settings: AdminSettings) -> P
     reads = PageReads()
     with contextlib.ExitStack() as opened:
 
-        def connect(role: str) -> Connection[Any]:
-            connection = psycopg.connect(database.url(role), autocommit=True)
+        def connect(role: str, environment: Environment | None) -> Connection[Any]:
+            options = connection_options("a test", environment)
+            connection = psycopg.connect(database.url(role), **options)
             return reads.of(opened.enter_context(closing(connection)))
 
-        webhooks = webhook_rounds(connect("live_webhooks"))
-        admin = admin_rounds(connect("admin"), settings)
+        webhooks = webhook_rounds(connect("live_webhooks", ENVIRONMENT))
+        admin = admin_rounds(connect("admin", None), settings)
         for _ in range(ROUNDS):
             change_something(rows)
             next(webhooks)
@@ -201,7 +202,7 @@ def change_something(rows: WebhookRows) -> None:
 def webhook_rounds(session: Connection[Any]) -> Iterator[None]:
     """Make a round of the relay, the scheduler and the mailer at each step."""
     clock = itertools.count(0.0, 61.0).__next__  # every round is one that tidies and looks
-    wakeups, store = RecordedWakeups(), MonitoringStore(ENVIRONMENT)
+    wakeups = RecordedWakeups()
     relay = Relay("", ENVIRONMENT, wakeups, poll_seconds=1)
     scheduler = Scheduler(
         "",
@@ -217,8 +218,8 @@ def webhook_rounds(session: Connection[Any]) -> Iterator[None]:
         mail_from="a@shop.example",
         poll_seconds=1,
     )
-    outbox = OutboxBacklog(store, pace=Pace(clock), now=lambda: datetime.now(UTC))
-    deliveries = DeliveryBacklog(store, pace=Pace(clock), now=lambda: datetime.now(UTC))
+    outbox = OutboxBacklog(pace=Pace(clock), now=lambda: datetime.now(UTC))
+    deliveries = DeliveryBacklog(pace=Pace(clock), now=lambda: datetime.now(UTC))
     while True:
         assert relay.relay_batch(session) > 0
         outbox.look(session)
@@ -260,7 +261,8 @@ def reconcile(reads: PageReads, settings: AdminSettings) -> None:
 
 async def query_rounds(database: Database, reads: PageReads, rows: WebhookRows) -> None:
     """Have a query process follow changes, read stock, note uses and answer the delta sync."""
-    plain = await AsyncConnection.connect(database.url("live_query"), autocommit=True)
+    options = connection_options("a test", ENVIRONMENT)
+    plain = await AsyncConnection.connect(database.url("live_query"), **options)
     async with plain, reads.of_async(plain) as connection:
         calls: Any = OneConnection(connection)
         memory = Memory(Bounds(0, 0), max_age=timedelta(seconds=25), clock=time.time)
@@ -274,7 +276,7 @@ async def query_rounds(database: Database, reads: PageReads, rows: WebhookRows) 
             clock=time.time,
             availability=Availability("changes", clock=time.monotonic),
         )
-        delta = Delta(calls, ENVIRONMENT, at_once=1)
+        delta = Delta(calls, at_once=1)
         await feed.catch_up(connection)
         cursor = await delta.start()
         for _ in range(ROUNDS):
@@ -282,8 +284,8 @@ async def query_rounds(database: Database, reads: PageReads, rows: WebhookRows) 
             assert await feed.catch_up(connection) == 1
             page = await delta.page(cursor, 100)
             assert b"TABLET-00001" in page.items
-            await Store(calls, ENVIRONMENT).read(["TABLET-00001", "GONE"])
-            await KeyUseStore(calls, ENVIRONMENT).write({str(uuid4()): time.time()})
+            await Store(calls).read(["TABLET-00001", "GONE"])
+            await KeyUseStore(calls).write({str(uuid4()): time.time()})
 
 
 class OneConnection:

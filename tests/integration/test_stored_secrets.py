@@ -7,12 +7,12 @@ from contextlib import closing
 import pytest
 from structlog.testing import capture_logs
 
-from services.admin.master_key import queries_in_use
+from services.admin.master_key_rotation import secrets_in_use
 from services.core import stored_secrets
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
 from services.core.stored_secrets import StoredSecrets
-from services.webhooks.stored_secrets import endpoint_secrets
+from services.domain.endpoint_secrets import endpoint_secrets_in_use
 from tests.conftest import Database
 from tests.webhook_rows import WebhookRows, connect_owner
 from tools.waiting import wait_for
@@ -63,7 +63,9 @@ def test_each_secret_that_needs_a_missing_key_is_counted_wherever_it_stands(
             (NEW, 3),
             (make_master_key(), 6),
         ):
-            found = endpoint_secrets(url, Environment.SANDBOX, SecretBox(keys))
+            found = StoredSecrets(
+                url, Environment.SANDBOX, SecretBox(keys), endpoint_secrets_in_use
+            )
             with capture_logs() as logs:
                 assert looked(found) == missing
                 if missing:
@@ -77,12 +79,13 @@ def test_admin_looks_at_api_keys_and_at_both_environments(database: Database) ->
         for environment in Environment:
             store(WebhookRows(owner, environment), [NEW])
         url = database.url("admin")
-        assert looked(StoredSecrets(url, SecretBox(OLD), queries_in_use())) == 2
-        assert looked(StoredSecrets(url, SecretBox(f"{OLD},{NEW}"), queries_in_use())) == 0
+        assert looked(StoredSecrets(url, None, SecretBox(OLD), secrets_in_use)) == 2
+        assert looked(StoredSecrets(url, None, SecretBox(f"{OLD},{NEW}"), secrets_in_use)) == 0
 
 
 def test_nothing_is_shown_while_the_database_is_away() -> None:
-    secrets = StoredSecrets("postgresql://a:b@127.0.0.1:1/x", SecretBox(OLD), ["SELECT 1"])
+    url = "postgresql://a:b@127.0.0.1:1/x"
+    secrets = StoredSecrets(url, None, SecretBox(OLD), lambda _connection: [])
     secrets.start()
     assert undecryptable(secrets) is None
 
@@ -92,7 +95,14 @@ def test_an_unexpected_failure_is_logged_and_the_look_is_repeated(
 ) -> None:
     monkeypatch.setattr(stored_secrets, "AGAIN", 0.01)
     with closing(connect_owner(database.owner_url)) as owner:
-        secrets = StoredSecrets(database.owner_url, SecretBox(OLD), ["SELECT made FROM late"])
+        secrets = StoredSecrets(
+            database.owner_url,
+            None,
+            SecretBox(OLD),
+            lambda connection: [
+                row[0] for row in connection.execute("SELECT made FROM public.late").fetchall()
+            ],
+        )
         with capture_logs() as logs:
             secrets.start()
             wait_for(lambda: len(logs) > 1, "two failures")

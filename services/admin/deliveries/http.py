@@ -14,7 +14,6 @@ from services.admin.deliveries.rows import (
     Delivery,
     DeliveryDetails,
     DeliveryFilter,
-    DeliveryState,
     Key,
     list_deliveries,
     read_delivery,
@@ -23,6 +22,7 @@ from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.tokens.rows import Token
 from services.core.environments import Environment
 from services.domain.events import EventType
+from services.domain.states import DeliveryState
 
 OperatorRequest = Request[Actor, Token, Any]
 
@@ -56,7 +56,7 @@ def search_deliveries(
         until=until,
     )
     page = page_of(limit, cursor)
-    with admin.reading() as connection:
+    with admin.reading(environment) as connection:
         return list_deliveries(connection, environment, wanted, page)
 
 
@@ -65,7 +65,7 @@ def show_delivery(
     admin: Admin, environment: Environment, endpoint_id: UUID, event_id: UUID
 ) -> DeliveryDetails:
     """Read one with its attempts."""
-    with admin.reading() as connection:
+    with admin.reading(environment) as connection:
         return read_delivery(connection, environment, Key(event_id, endpoint_id))
 
 
@@ -79,7 +79,7 @@ def retry(
 ) -> DeliveryDetails:
     """Send one that has ended again, within a second, in a new series of attempts."""
     key = Key(event_id, endpoint_id)
-    with admin.changing(request.user) as change:
+    with admin.changing(request.user, environment) as change:
         retry_delivery(change, environment, key)
         return read_delivery(change.connection, environment, key)
 

@@ -1,4 +1,4 @@
-"""Sending again: a finished delivery, all that a search finds, or what an endpoint missed.
+"""Redelivery: of a finished delivery, of all that a search finds, or of what an endpoint missed.
 
 As partners do it themselves. Nobody is woken: the scheduler sees what is due in its next pass.
 """
@@ -13,10 +13,10 @@ from psycopg.rows import TupleRow, class_row
 from services.admin.changes import Change
 from services.admin.deliveries.rows import DeliveryFilter, Key, find_keys, read_delivery
 from services.admin.endpoints import rows as endpoints
-from services.admin.endpoints.rows import EndpointState, for_environment
 from services.admin.refusals import ConflictError
 from services.core.environments import Environment
 from services.domain.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
+from services.domain.states import DeliveryState, EndpointState, PartnerState
 
 KEYS_OF_A_LOOK = 10_000
 # Ten times what a replay of the most that it takes needs; an operator may wait for it.
@@ -51,7 +51,7 @@ def replay_endpoint(
     change.connection.execute(REPLAY_STATEMENT_TIMEOUT)
     values = replay_values(endpoint_id, since, include_delivered=include_delivered)
     cursor = change.connection.cursor(row_factory=class_row(Replayed))
-    replayed = cursor.execute(for_environment(environment, REPLAY), values).fetchone()
+    replayed = cursor.execute(REPLAY, values).fetchone()
     assert replayed is not None  # noqa: S101 -- an aggregate is always one row
     after = {
         "since": since,
@@ -64,7 +64,7 @@ def replay_endpoint(
 
 
 SELECT_SENDABLE = """
-SELECT endpoints.id FROM {env}.endpoints JOIN {env}.partners ON partners.id = partner_id
+SELECT endpoints.id FROM endpoints JOIN partners ON partners.id = partner_id
 WHERE endpoints.state = 'active' AND partners.state = 'active' AND endpoints.id = ANY (%(ids)s)
 """
 
@@ -84,7 +84,7 @@ def find_retriable(
         if len(more) < KEYS_OF_A_LOOK:
             break
     ids = list({key.endpoint_id for key in keys})
-    rows = connection.execute(for_environment(environment, SELECT_SENDABLE), {"ids": ids})
+    rows = connection.execute(SELECT_SENDABLE, {"ids": ids})
     sendable = {row[0] for row in rows}
     found = [key for key in reversed(keys) if key.endpoint_id in sendable]
     return found, len(keys) - len(found)
@@ -97,17 +97,18 @@ def retry_many(change: Change, environment: Environment, keys: Sequence[Key]) ->
 
 def _retry(change: Change, environment: Environment, key: Key) -> bool:
     values = retry_values(key.endpoint_id, key.event_id)
-    row = change.connection.execute(for_environment(environment, RETRY), values).fetchone()
+    row = change.connection.execute(RETRY, values).fetchone()
     if row is None:
         return False
     target = f"delivery:{environment}/{key.endpoint_id}/{key.event_id}"
-    change.record("delivery.retried", target, before={"state": row[0]}, after={"state": "pending"})
+    after = {"state": DeliveryState.PENDING}
+    change.record("delivery.retried", target, before={"state": row[0]}, after=after)
     return True
 
 
 SELECT_STANDING = """
 SELECT endpoints.state, partners.state, name
-FROM {env}.endpoints JOIN {env}.partners ON partners.id = partner_id
+FROM endpoints JOIN partners ON partners.id = partner_id
 WHERE endpoints.id = %(endpoint_id)s
 """
 
@@ -116,12 +117,11 @@ def _require_sendable(
     connection: Connection[TupleRow], environment: Environment, endpoint_id: UUID
 ) -> None:
     """Raise unless something can be sent to an endpoint: NotFoundError, ConflictError."""
-    statement = for_environment(environment, SELECT_STANDING)
-    row = connection.execute(statement, {"endpoint_id": endpoint_id}).fetchone()
+    row = connection.execute(SELECT_STANDING, {"endpoint_id": endpoint_id}).fetchone()
     if row is None:
         endpoints.refuse_unknown(environment, endpoint_id)
     state, partner_state, partner = row
-    if partner_state != "active":
+    if partner_state != PartnerState.ACTIVE:
         msg = f"partner {partner} is suspended: resume it first"
         raise ConflictError(msg)
     if state == EndpointState.DELETED:

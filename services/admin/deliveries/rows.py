@@ -3,34 +3,24 @@
 The statements that send again are in services/domain: partners do the same through their own API.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow, dict_row
 
-from services.admin.endpoints.rows import find_partner_id, for_environment, refuse_unknown
+from services.admin.endpoints.rows import find_partner_id, refuse_unknown
 from services.admin.pages import Listing, Page, listing
 from services.admin.refusals import InvalidError, NotFoundError
 from services.core.environments import Environment
 from services.domain.events import EventType
+from services.domain.states import DeliveryState
 
 # An event's id is made after the event happened, and a clock that is set back is not set back more.
 CLOCK_STEP = 600  # seconds
-
-
-class DeliveryState(StrEnum):
-    """Where a delivery stands; the schema's check lists the same."""
-
-    PENDING = "pending"
-    SENDING = "sending"
-    DELIVERED = "delivered"
-    RETRYING = "retrying"
-    EXHAUSTED = "exhausted"
-    CANCELLED = "cancelled"
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -96,14 +86,18 @@ class Key(NamedTuple):
         return f"{self.event_id} {self.endpoint_id}"
 
 
-FILTERS: LiteralString = """
-    (%(state)s::text IS NULL OR deliveries.state = %(state)s)
+# Over all endpoints: along deliveries_failed_anywhere, or along the events. Ids follow the times:
+# `oldest` and `after_event` end a walk along an index. Both tables are given these bounds, as the
+# planner does not carry an inequality over a join.
+FIND_ANYWHERE = """
+SELECT deliveries.event_id, deliveries.endpoint_id
+FROM deliveries JOIN events ON events.id = deliveries.event_id
+WHERE (%(endpoints)s::uuid[] IS NULL OR deliveries.endpoint_id = ANY (%(endpoints)s))
+    AND (%(state)s::text IS NULL OR deliveries.state = %(state)s)
     AND (%(event_type)s::text IS NULL OR event_type = %(event_type)s)
     AND (%(product_id)s::text IS NULL OR product_id = %(product_id)s)
     AND (%(since)s::timestamptz IS NULL OR occurred_at >= %(since)s)
     AND (%(until)s::timestamptz IS NULL OR occurred_at < %(until)s)
-    -- Ids follow the times, so that these end a walk along an index; said of both tables, as
-    -- the planner does not carry an inequality over a join.
     AND (%(oldest)s::uuid IS NULL
         OR (deliveries.event_id >= %(oldest)s AND events.id >= %(oldest)s))
     AND (%(after_event)s::uuid IS NULL OR (
@@ -111,13 +105,6 @@ FILTERS: LiteralString = """
         AND NOT (deliveries.event_id = %(after_event)s
             AND deliveries.endpoint_id >= %(after_endpoint)s::uuid)
     ))
-"""
-
-# Over all endpoints: along deliveries_failed_anywhere, or along the events.
-FIND_ANYWHERE = """
-SELECT deliveries.event_id, deliveries.endpoint_id
-FROM {env}.deliveries JOIN {env}.events ON events.id = deliveries.event_id
-WHERE (%(endpoints)s::uuid[] IS NULL OR deliveries.endpoint_id = ANY (%(endpoints)s)) AND {filters}
 ORDER BY deliveries.event_id DESC, deliveries.endpoint_id DESC LIMIT %(limit)s
 """
 
@@ -127,8 +114,20 @@ SELECT found.event_id, found.endpoint_id
 FROM unnest(%(endpoints)s::uuid[]) AS wanted (endpoint_id)
 CROSS JOIN LATERAL (
     SELECT deliveries.event_id, deliveries.endpoint_id
-    FROM {env}.deliveries JOIN {env}.events ON events.id = deliveries.event_id
-    WHERE deliveries.endpoint_id = wanted.endpoint_id AND {filters}
+    FROM deliveries JOIN events ON events.id = deliveries.event_id
+    WHERE deliveries.endpoint_id = wanted.endpoint_id
+        AND (%(state)s::text IS NULL OR deliveries.state = %(state)s)
+        AND (%(event_type)s::text IS NULL OR event_type = %(event_type)s)
+        AND (%(product_id)s::text IS NULL OR product_id = %(product_id)s)
+        AND (%(since)s::timestamptz IS NULL OR occurred_at >= %(since)s)
+        AND (%(until)s::timestamptz IS NULL OR occurred_at < %(until)s)
+        AND (%(oldest)s::uuid IS NULL
+            OR (deliveries.event_id >= %(oldest)s AND events.id >= %(oldest)s))
+        AND (%(after_event)s::uuid IS NULL OR (
+            deliveries.event_id <= %(after_event)s AND events.id <= %(after_event)s
+            AND NOT (deliveries.event_id = %(after_event)s
+                AND deliveries.endpoint_id >= %(after_endpoint)s::uuid)
+        ))
     ORDER BY deliveries.event_id DESC LIMIT %(limit)s
 ) AS found
 ORDER BY found.event_id DESC, found.endpoint_id DESC LIMIT %(limit)s
@@ -158,13 +157,12 @@ def find_keys(
     # A product's events are few: the walk along each endpoint would pass by all of the others.
     by_endpoint = endpoints is not None and wanted.product_id is None
     found = FIND_BY_ENDPOINT if by_endpoint else FIND_ANYWHERE
-    statement = sql.SQL(found).format(env=sql.Identifier(environment), filters=sql.SQL(FILTERS))
     # Planned for these very filters each time: one plan for all of them would be slow for most.
-    return [Key._make(row) for row in connection.execute(statement, values, prepare=False)]
+    return [Key._make(row) for row in connection.execute(found, values, prepare=False)]
 
 
 SELECT_ENDPOINT_IDS = """
-SELECT id FROM {env}.endpoints
+SELECT id FROM endpoints
 WHERE (%(partner_id)s::uuid IS NULL OR partner_id = %(partner_id)s)
     AND (%(endpoint)s::uuid IS NULL OR id = %(endpoint)s)
 """
@@ -176,10 +174,9 @@ def _endpoints(
     """Return the endpoints that a search names, None when it names none. Raises NotFoundError."""
     if wanted.partner is None and wanted.endpoint is None:
         return None
-    partner_id = find_partner_id(connection, environment, wanted.partner)
-    statement = for_environment(environment, SELECT_ENDPOINT_IDS)
+    partner_id = find_partner_id(connection, wanted.partner)
     values = {"partner_id": partner_id, "endpoint": wanted.endpoint}
-    found: list[UUID] = [row[0] for row in connection.execute(statement, values)]
+    found: list[UUID] = [row[0] for row in connection.execute(SELECT_ENDPOINT_IDS, values)]
     if wanted.endpoint and not found:
         refuse_unknown(environment, wanted.endpoint, wanted.partner)
     return found
@@ -196,32 +193,38 @@ def _least_id(when: datetime) -> UUID:
     return UUID(int=max(0, int(milliseconds)) << 80)
 
 
-COLUMNS: LiteralString = """
-deliveries.endpoint_id, event_id, partners.name AS partner, event_type, product_id, version,
-occurred_at, deliveries.state, series, attempts AS attempt_count,
-CASE WHEN deliveries.state IN ('pending', 'retrying') THEN next_attempt_at END AS next_attempt_at,
-deliveries.created_at, finished_at, (
-    SELECT json_build_object({attempt}) FROM {env}.attempts
+SELECT_DELIVERIES = """
+SELECT deliveries.endpoint_id, event_id, partners.name AS partner, event_type, product_id, version,
+    occurred_at, deliveries.state, series, deliveries.attempts AS attempt_count,
+    CASE WHEN deliveries.state IN ('pending', 'retrying')
+        THEN next_attempt_at END AS next_attempt_at,
+    deliveries.created_at, finished_at, url, endpoints.state AS endpoint_state, data::json AS data,
+    made.attempts, made.attempts -> -1 AS last_attempt
+FROM unnest(%(events)s::uuid[], %(endpoints)s::uuid[]) AS wanted (event, endpoint)
+JOIN deliveries ON event_id = event AND endpoint_id = endpoint
+JOIN events ON events.id = event_id
+JOIN endpoints ON endpoints.id = endpoint_id
+JOIN partners ON partners.id = partner_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(json_agg(json_build_object(
+        'series', attempts.series, 'number', number, 'outcome', outcome, 'status', status,
+        'detail', detail, 'started_at', started_at, 'duration_ms', milliseconds
+    ) ORDER BY attempts.series, number), '[]') AS attempts
+    FROM attempts
     WHERE attempts.endpoint_id = deliveries.endpoint_id
         AND attempts.event_id = deliveries.event_id
-    ORDER BY attempts.series DESC, number DESC LIMIT 1
-) AS last_attempt
-"""
-
-ATTEMPT: LiteralString = """
-'series', attempts.series, 'number', number, 'outcome', outcome, 'status', status,
-'detail', detail, 'started_at', started_at, 'duration_ms', milliseconds
-"""
-
-SELECT_SOME = """
-SELECT {columns}
-FROM unnest(%(events)s::uuid[], %(endpoints)s::uuid[]) AS wanted (event, endpoint)
-JOIN {env}.deliveries ON event_id = event AND endpoint_id = endpoint
-JOIN {env}.events ON events.id = event_id
-JOIN {env}.endpoints ON endpoints.id = endpoint_id
-JOIN {env}.partners ON partners.id = partner_id
+) AS made
 ORDER BY event_id DESC, endpoint_id DESC
 """
+
+
+def _select(connection: Connection[TupleRow], keys: Sequence[Key]) -> list[dict[str, Any]]:
+    """Return what there is of these deliveries, newest event first."""
+    values = {
+        "events": [key.event_id for key in keys],
+        "endpoints": [key.endpoint_id for key in keys],
+    }
+    return connection.cursor(row_factory=dict_row).execute(SELECT_DELIVERIES, values).fetchall()
 
 
 def list_deliveries(
@@ -231,12 +234,7 @@ def list_deliveries(
     after = None if page.after is None else _key_of(page.after)
     keys = find_keys(connection, environment, wanted, after=after, limit=page.limit + 1)
     found = listing(keys, page, str)
-    values = {
-        "events": [key.event_id for key in found.items],
-        "endpoints": [key.endpoint_id for key in found.items],
-    }
-    cursor = connection.cursor(row_factory=dict_row)
-    rows = cursor.execute(_with_columns(environment, SELECT_SOME), values)
+    rows = _select(connection, found.items)
     return Listing([msgspec.convert(row, Delivery) for row in rows], found.next_cursor)
 
 
@@ -249,37 +247,15 @@ def _key_of(text: str) -> Key:
     return Key(event_id, endpoint_id)
 
 
-SELECT_ONE = """
-SELECT {columns}, url, endpoints.state AS endpoint_state, data::json AS data, coalesce((
-    SELECT json_agg(json_build_object({attempt}) ORDER BY attempts.series, number)
-    FROM {env}.attempts
-    WHERE attempts.endpoint_id = deliveries.endpoint_id
-        AND attempts.event_id = deliveries.event_id
-), '[]') AS attempts
-FROM {env}.deliveries
-JOIN {env}.events ON events.id = event_id
-JOIN {env}.endpoints ON endpoints.id = endpoint_id
-JOIN {env}.partners ON partners.id = partner_id
-WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s
-"""
-
-
 def read_delivery(
     connection: Connection[TupleRow], environment: Environment, key: Key
 ) -> DeliveryDetails:
     """Return one delivery with its attempts. Raises NotFoundError."""
-    cursor = connection.cursor(row_factory=dict_row)
-    row = cursor.execute(_with_columns(environment, SELECT_ONE), key._asdict()).fetchone()
-    if row is None:
+    rows = _select(connection, [key])
+    if not rows:
         msg = (
             f"there is no delivery of event {key.event_id} to endpoint {key.endpoint_id} in"
             f" {environment}: `partnerapi deliveries list` shows those of the last 7 days"
         )
         raise NotFoundError(msg)
-    return msgspec.convert(row, DeliveryDetails)
-
-
-def _with_columns(environment: Environment, text: LiteralString) -> sql.Composed:
-    env, attempt = sql.Identifier(environment), sql.SQL(ATTEMPT)
-    columns = sql.SQL(COLUMNS).format(env=env, attempt=attempt)
-    return sql.SQL(text).format(env=env, attempt=attempt, columns=columns)
+    return msgspec.convert(rows[0], DeliveryDetails)

@@ -15,7 +15,6 @@ from services.admin.endpoints.rows import (
     Endpoint,
     EndpointDetails,
     EndpointFilter,
-    EndpointState,
     disable_endpoint,
     enable_endpoint,
     list_endpoints,
@@ -25,6 +24,7 @@ from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.tokens.rows import Token
 from services.core.environments import Environment
 from services.domain.redelivery import Replayed
+from services.domain.states import EndpointState
 
 OperatorRequest = Request[Actor, Token, Any]
 
@@ -54,8 +54,8 @@ def list_all_endpoints(
     """List endpoints, newest first; deleted ones with `state=deleted`. `url`: a part of it."""
     wanted = EndpointFilter(partner=partner, state=in_state, failing=failing, url=url)
     page = page_of(limit, cursor)
-    with admin.reading() as connection:
-        return list_endpoints(connection, environment, wanted, page)
+    with admin.reading(environment) as connection:
+        return list_endpoints(connection, wanted, page)
 
 
 @get(ONE, sync_to_thread=True, tags=["endpoints"])
@@ -69,7 +69,7 @@ def stop_endpoint(
     admin: Admin, request: OperatorRequest, environment: Environment, endpoint_id: UUID
 ) -> EndpointDetails:
     """Send it nothing more; its partner can't enable it. What waits is cancelled."""
-    with admin.changing(request.user) as change:
+    with admin.changing(request.user, environment) as change:
         disable_endpoint(change, environment, endpoint_id)
     return _details(admin, environment, endpoint_id)
 
@@ -79,7 +79,7 @@ def start_endpoint(
     admin: Admin, request: OperatorRequest, environment: Environment, endpoint_id: UUID
 ) -> EndpointDetails:
     """Send it what happens from now on. What it missed comes with a replay."""
-    with admin.changing(request.user) as change:
+    with admin.changing(request.user, environment) as change:
         enable_endpoint(change, environment, endpoint_id)
     return _details(admin, environment, endpoint_id)
 
@@ -93,7 +93,7 @@ def replay(
     data: WantedReplay,
 ) -> Replayed:
     """Send what did not arrive since a time; go on at `next_since` until that is null."""
-    with admin.changing(request.user) as change:
+    with admin.changing(request.user, environment) as change:
         return replay_endpoint(
             change,
             environment,
@@ -105,7 +105,7 @@ def replay(
 
 def _details(admin: Admin, environment: Environment, endpoint_id: UUID) -> EndpointDetails:
     """Count after a change: counting millions within it would hold the relay up."""
-    with admin.reading() as connection:
+    with admin.reading(environment) as connection:
         return read_endpoint(connection, environment, endpoint_id)
 
 

@@ -4,30 +4,21 @@ What the partner's own API does to them is in services/webhooks/api; never is a 
 """
 
 from datetime import datetime
-from enum import StrEnum
-from typing import LiteralString, NoReturn
+from typing import NoReturn
 from uuid import UUID
 
 import msgspec
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.changes import Change
 from services.admin.pages import Listing, Page, cursor_id, listing
 from services.admin.refusals import ConflictError, NotFoundError
 from services.core.environments import Environment
-from services.schema.locks import RELAYING
+from services.domain.relay_lock import TAKE_RELAY_LOCK, relay_lock
+from services.domain.states import DisabledReason, EndpointState
 
-BY_OPERATOR = "by_operator"
 DELETED = "this endpoint was deleted by its partner, who may register it again"
-
-
-class EndpointState(StrEnum):
-    """What an endpoint is; the schema's check lists the same."""
-
-    ACTIVE = "active"
-    DISABLED = "disabled"
-    DELETED = "deleted"  # by its partner; the row stays for the deliveries' sake
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -62,20 +53,17 @@ class EndpointFilter(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None  # a part of it, in small or capital letters
 
 
-FIND_PARTNER = "SELECT id FROM {env}.partners WHERE name = %(partner)s"
+FIND_PARTNER = "SELECT id FROM partners WHERE name = %(partner)s"
 
 
-def find_partner_id(
-    connection: Connection[TupleRow], environment: Environment, partner: str | None
-) -> UUID | None:
+def find_partner_id(connection: Connection[TupleRow], partner: str | None) -> UUID | None:
     """Return the id of the partner that a filter names, if it names one.
 
     Raises RefusedError: a mistyped name is no empty list, and an empty one is not all partners.
     """
     if partner is None:
         return None
-    statement = for_environment(environment, FIND_PARTNER)
-    row = connection.execute(statement, {"partner": partner}).fetchone()
+    row = connection.execute(FIND_PARTNER, {"partner": partner}).fetchone()
     if row is None:
         msg = f"there is no partner `{partner}`: `partnerapi partners list` shows them"
         raise NotFoundError(msg)
@@ -86,7 +74,7 @@ SELECT_ENDPOINTS = """
 SELECT endpoints.id, partners.name AS partner, url, events, endpoints.state, disabled_reason,
     failing_since, incident_since,
     CASE WHEN slow_until > now() THEN slow_until END AS slow_until, created_at
-FROM {env}.endpoints JOIN {env}.partners ON partners.id = partner_id
+FROM endpoints JOIN partners ON partners.id = partner_id
 WHERE (%(partner_id)s::uuid IS NULL OR partner_id = %(partner_id)s)
     AND endpoints.state = ANY (%(states)s)
     AND (%(failing)s::boolean IS NULL OR (failing_since IS NOT NULL) = %(failing)s)
@@ -97,12 +85,12 @@ ORDER BY endpoints.id DESC LIMIT %(limit)s
 
 
 def list_endpoints(
-    connection: Connection[TupleRow], environment: Environment, wanted: EndpointFilter, page: Page
+    connection: Connection[TupleRow], wanted: EndpointFilter, page: Page
 ) -> Listing[Endpoint]:
     """Return endpoints, newest first. Raises NotFoundError for a partner that there is not."""
     shown = (EndpointState.ACTIVE, EndpointState.DISABLED)
     values = {
-        "partner_id": find_partner_id(connection, environment, wanted.partner),
+        "partner_id": find_partner_id(connection, wanted.partner),
         "states": [wanted.state] if wanted.state else [*shown],
         "failing": wanted.failing,
         "url": wanted.url,
@@ -110,9 +98,8 @@ def list_endpoints(
         "limit": page.limit + 1,
     }
     cursor = connection.cursor(row_factory=class_row(Endpoint))
-    statement = for_environment(environment, SELECT_ENDPOINTS)
     # Planned for these very filters each time: one plan for all of them would be slow for most.
-    rows = cursor.execute(statement, values, prepare=False).fetchall()
+    rows = cursor.execute(SELECT_ENDPOINTS, values, prepare=False).fetchall()
     return listing(rows, page, lambda endpoint: endpoint.id)
 
 
@@ -121,14 +108,14 @@ SELECT endpoints.id, partners.name AS partner, url, events, endpoints.state, dis
     failing_since, incident_since,
     CASE WHEN slow_until > now() THEN slow_until END AS slow_until, created_at,
     partners.state AS partner_state,
-    coalesce(counted.deliveries, '{{}}') AS deliveries, counted.last_delivered_at
-FROM {env}.endpoints JOIN {env}.partners ON partners.id = partner_id
+    coalesce(counted.deliveries, '{}') AS deliveries, counted.last_delivered_at
+FROM endpoints JOIN partners ON partners.id = partner_id
 CROSS JOIN LATERAL (
     SELECT json_object_agg(by_state.state, number ORDER BY by_state.state) AS deliveries,
         max(finished_at) FILTER (WHERE by_state.state = 'delivered') AS last_delivered_at
     FROM (
         SELECT deliveries.state, count(*) AS number, max(finished_at) AS finished_at
-        FROM {env}.deliveries WHERE endpoint_id = endpoints.id GROUP BY deliveries.state
+        FROM deliveries WHERE endpoint_id = endpoints.id GROUP BY deliveries.state
     ) AS by_state
 ) AS counted
 WHERE endpoints.id = %(endpoint_id)s
@@ -140,13 +127,12 @@ def read_endpoint(
 ) -> EndpointDetails:
     """Return one endpoint, also a deleted one. Raises NotFoundError."""
     cursor = connection.cursor(row_factory=class_row(EndpointDetails))
-    statement = for_environment(environment, SELECT_ENDPOINT)
-    row = cursor.execute(statement, {"endpoint_id": endpoint_id}).fetchone()
+    row = cursor.execute(SELECT_ENDPOINT, {"endpoint_id": endpoint_id}).fetchone()
     return row or refuse_unknown(environment, endpoint_id)
 
 
 DISABLE = """
-UPDATE {env}.endpoints SET state = 'disabled', disabled_reason = 'by_operator', changed_at = now()
+UPDATE endpoints SET state = 'disabled', disabled_reason = 'by_operator', changed_at = now()
 WHERE id = %(endpoint_id)s
 """
 
@@ -154,21 +140,17 @@ WHERE id = %(endpoint_id)s
 def disable_endpoint(change: Change, environment: Environment, endpoint_id: UUID) -> None:
     """Send an endpoint nothing more; its partner can't enable it. Raises RefusedError."""
     before = _lock(change, environment, endpoint_id)
-    if before.disabled_reason == BY_OPERATOR:
+    if before.disabled_reason == DisabledReason.BY_OPERATOR:
         msg = "this endpoint is disabled by operations already"
         raise ConflictError(msg)
-    change.connection.execute(for_environment(environment, DISABLE), {"endpoint_id": endpoint_id})
-    after = _Standing(EndpointState.DISABLED, BY_OPERATOR)
+    change.connection.execute(DISABLE, {"endpoint_id": endpoint_id})
+    after = _Standing(EndpointState.DISABLED, DisabledReason.BY_OPERATOR)
     change.record("endpoint.disabled", target(environment, endpoint_id), before=before, after=after)
 
 
-# A relay's batch that saw the endpoint as disabled commits first: what it stores is there for a
-# replay then, and nothing that comes later is left out (RELAYING of services/schema/locks.py).
-HOLD_ALONE = "SELECT pg_advisory_xact_lock(%(relaying)s)"
-
 # It begins afresh; an incident ends with its next success, as its contact was told.
 ENABLE = """
-UPDATE {env}.endpoints SET state = 'active', disabled_reason = NULL,
+UPDATE endpoints SET state = 'active', disabled_reason = NULL,
     failing_since = NULL, slow_until = NULL, changed_at = now()
 WHERE id = %(endpoint_id)s
 """
@@ -176,12 +158,12 @@ WHERE id = %(endpoint_id)s
 
 def enable_endpoint(change: Change, environment: Environment, endpoint_id: UUID) -> None:
     """Send an endpoint what happens from now on, whoever disabled it. Raises RefusedError."""
-    change.connection.execute(HOLD_ALONE, {"relaying": RELAYING[environment]})
+    change.connection.execute(TAKE_RELAY_LOCK, relay_lock(environment))
     before = _lock(change, environment, endpoint_id)
     if before.state is EndpointState.ACTIVE:
         msg = "this endpoint is active already"
         raise ConflictError(msg)
-    change.connection.execute(for_environment(environment, ENABLE), {"endpoint_id": endpoint_id})
+    change.connection.execute(ENABLE, {"endpoint_id": endpoint_id})
     after = _Standing(EndpointState.ACTIVE, None)
     change.record("endpoint.enabled", target(environment, endpoint_id), before=before, after=after)
 
@@ -194,14 +176,13 @@ class _Standing(msgspec.Struct, frozen=True):
 
 
 LOCK_ENDPOINT = """
-SELECT state, disabled_reason FROM {env}.endpoints WHERE id = %(endpoint_id)s FOR NO KEY UPDATE
+SELECT state, disabled_reason FROM endpoints WHERE id = %(endpoint_id)s FOR NO KEY UPDATE
 """
 
 
 def _lock(change: Change, environment: Environment, endpoint_id: UUID) -> _Standing:
     """Hold an endpoint's row; return how it stands. Raises RefusedError if it can't change."""
-    statement = for_environment(environment, LOCK_ENDPOINT)
-    row = change.connection.execute(statement, {"endpoint_id": endpoint_id}).fetchone()
+    row = change.connection.execute(LOCK_ENDPOINT, {"endpoint_id": endpoint_id}).fetchone()
     if row is None:
         refuse_unknown(environment, endpoint_id)
     standing = _Standing(EndpointState(row[0]), row[1])
@@ -225,8 +206,3 @@ def refuse_unknown(
 def target(environment: Environment, endpoint_id: UUID) -> str:
     """Return how the audit log names an endpoint."""
     return f"endpoint:{environment}/{endpoint_id}"
-
-
-def for_environment(environment: Environment, text: LiteralString) -> sql.Composed:
-    """Return a statement with its schema in the place of `{env}`."""
-    return sql.SQL(text).format(env=sql.Identifier(environment))

@@ -8,6 +8,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from services.core.environments import Environment
+from services.domain.states import PartnerState
 from services.policy.render import Consumer, Key
 
 
@@ -54,7 +55,7 @@ def read_consumers(connection: Connection[TupleRow], box: Opener) -> list[Consum
             environment=Environment(row.environment),
             tier=row.tier,
             keys=tuple(keys[owner]),
-            suspended=row.state == "suspended",
+            suspended=row.state == PartnerState.SUSPENDED,
         )
         for owner, row in first.items()
     ]

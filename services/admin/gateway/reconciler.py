@@ -23,7 +23,7 @@ from services.admin.gateway.watch import Watch
 from services.admin.settings import AdminSettings
 from services.core.availability import Availability
 from services.core.background import note_failure
-from services.core.database import KEEPALIVE
+from services.core.database import connection_options
 from services.core.encryption import SecretBox
 
 LOOK_EVERY = 1.0  # seconds between two looks at the database and the file, unless woken
@@ -99,14 +99,10 @@ class Reconciler:
             self._stopping.wait(AGAIN)
 
     def _connect(self) -> Connection[Any]:
-        return psycopg.connect(
-            self._settings.admin_database_url,
-            autocommit=True,
-            connect_timeout=2,
-            application_name="admin publisher",
-            options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
-            **KEEPALIVE,
+        options = connection_options(
+            "admin publisher", None, statement_timeout=STATEMENT_TIMEOUT_MS
         )
+        return psycopg.connect(self._settings.admin_database_url, **options)
 
     def _stand_by(self, connection: Connection[Any]) -> None:
         """Return when this is the publisher, or to stop."""

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import LiteralString
 from uuid import UUID
 
 import msgspec
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.pages import Listing, Page, listing
@@ -69,35 +68,45 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Last uses are looked up for the rows of the page, not for all keys.
-WITH_LAST_USE: LiteralString = """
+SELECT_KEYS = """
+WITH keys AS (
+    SELECT api_keys.*, partners.name AS partner, CASE
+        WHEN revoked_at IS NOT NULL THEN 'revoked'
+        WHEN expires_at <= now() THEN 'expired'
+        ELSE 'working' END AS state
+    FROM control.api_keys JOIN control.partners ON partners.id = partner_id
+), found AS (
+    SELECT * FROM keys
+    WHERE (%(fingerprint)s::text IS NULL
+            OR id = %(id)s OR fingerprint = %(fingerprint)s OR shown = %(shown)s)
+        AND (%(partner)s::text IS NULL OR partner = %(partner)s)
+        AND (%(environment)s::text IS NULL OR environment = %(environment)s)
+        AND (%(state)s::text IS NULL OR state = %(state)s)
+        AND (%(prefix)s::text IS NULL OR starts_with(shown, %(prefix)s))
+        AND (%(after_at)s::timestamptz IS NULL
+            OR (created_at, id) < (%(after_at)s, %(after_id)s::uuid))
+    ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+)
 SELECT found.id, found.partner, found.environment, found.shown, found.created_at,
     found.expires_at, found.revoked_at, found.replaced_by, found.state,
     coalesce(live.last_used_at, sandbox.last_used_at) AS last_used_at
-FROM ({found}) AS found
+FROM found
 LEFT JOIN live.key_uses AS live ON found.environment = 'live' AND live.key_id = found.id
 LEFT JOIN sandbox.key_uses AS sandbox
     ON found.environment = 'sandbox' AND sandbox.key_id = found.id
 ORDER BY found.created_at DESC, found.id DESC
 """
 
-KEYS: LiteralString = """
-SELECT api_keys.*, partners.name AS partner, CASE
-    WHEN revoked_at IS NOT NULL THEN 'revoked'
-    WHEN expires_at <= now() THEN 'expired'
-    ELSE 'working' END AS state
-FROM control.api_keys JOIN control.partners ON partners.id = partner_id
-"""
+# None of them: every key. One is found by its id, by its shown part or by the key itself.
+UNFILTERED = dict.fromkeys(
+    (*KeyFilter.__struct_fields__, "id", "fingerprint", "shown", "after_at", "after_id", "limit")
+)
 
-SELECT_KEYS: LiteralString = """
-SELECT * FROM ({keys}) AS keys
-WHERE (%(partner)s::text IS NULL OR partner = %(partner)s)
-    AND (%(environment)s::text IS NULL OR environment = %(environment)s)
-    AND (%(state)s::text IS NULL OR state = %(state)s)
-    AND (%(prefix)s::text IS NULL OR starts_with(shown, %(prefix)s))
-    AND (%(after_at)s::timestamptz IS NULL
-        OR (created_at, id) < (%(after_at)s, %(after_id)s::uuid))
-ORDER BY created_at DESC, id DESC LIMIT %(limit)s
-"""
+
+def _select(connection: Connection[TupleRow], values: Mapping[str, object]) -> list[Key]:
+    # Planned for these very filters each time: one plan for all of them would be slow for most.
+    cursor = connection.cursor(row_factory=class_row(Key))
+    return cursor.execute(SELECT_KEYS, {**UNFILTERED, **values}, prepare=False).fetchall()
 
 
 def list_keys(connection: Connection[TupleRow], wanted: KeyFilter, page: Page) -> Listing[Key]:
@@ -113,7 +122,7 @@ def list_keys(connection: Connection[TupleRow], wanted: KeyFilter, page: Page) -
         "after_id": after_id,
         "limit": page.limit + 1,
     }
-    rows = _select(connection, SELECT_KEYS, values)
+    rows = _select(connection, values)
     return listing(rows, page, lambda key: f"{key.created_at.isoformat()} {key.id}")
 
 
@@ -135,23 +144,6 @@ def _position(after: str) -> tuple[datetime, UUID]:
     return position
 
 
-def _select(
-    connection: Connection[TupleRow], statement: LiteralString, values: Mapping[str, object]
-) -> list[Key]:
-    found = sql.SQL(statement).format(keys=sql.SQL(KEYS))
-    composed = sql.SQL(WITH_LAST_USE).format(found=found)
-    # Planned for these very filters each time: one plan for all of them would be slow for most.
-    return connection.cursor(row_factory=class_row(Key)).execute(
-        composed, values, prepare=False
-    ).fetchall()  # fmt: skip
-
-
-FIND_KEYS: LiteralString = """
-SELECT * FROM ({keys}) AS keys
-WHERE id = %(id)s OR fingerprint = %(fingerprint)s OR shown = %(shown)s
-"""
-
-
 def find_key(connection: Connection[TupleRow], name: str) -> Key:
     """Return the one key of this id, shown part or plain text.
 
@@ -159,7 +151,7 @@ def find_key(connection: Connection[TupleRow], name: str) -> Key:
     NotFoundError, and ConflictError when it may be one or another.
     """
     values = {"id": _id_of(name), "fingerprint": fingerprint(name), "shown": name}
-    found = _select(connection, FIND_KEYS, values)
+    found = _select(connection, values)
     if len(found) > 1:
         found = [key for key in found if key.state != KeyState.REVOKED] or found
     if len(found) == 1:

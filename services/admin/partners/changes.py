@@ -10,16 +10,18 @@ from typing import LiteralString
 from uuid import UUID, uuid4
 
 import msgspec
-from psycopg import Connection, errors, sql
+from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
 from services.admin.changes import Change
-from services.admin.partners.rows import Partner, PartnerState, read_partner
+from services.admin.partners.rows import Partner, read_partner
 from services.admin.refusals import ConflictError, InvalidError
+from services.core.database import environment_used
 from services.core.environments import Environment
 from services.core.external_text import check_text
 from services.core.mail_address import MailAddressError, mail_address
-from services.schema.locks import RELAYING
+from services.domain.relay_lock import TAKE_RELAY_LOCK, relay_lock
+from services.domain.states import PartnerState
 
 REASON_LIMIT = 500  # characters
 DELETE_TRIES = 5  # a partner has a few workers at most, and each is in the way once
@@ -133,12 +135,10 @@ def _set_state(
     return after
 
 
-# A relay's batch that chose this partner's endpoints commits first; the next one does not see them.
-HOLD_RELAY = "SELECT pg_advisory_xact_lock(%(relaying)s)"
-DELETE_COPY: LiteralString = "DELETE FROM {env}.partners WHERE id = %(id)s"
+DELETE_COPY = "DELETE FROM partners WHERE id = %(id)s"
 # Also what a service noted of a key after its partner had been deleted.
-DELETE_USES: LiteralString = """
-DELETE FROM {env}.key_uses WHERE NOT EXISTS (
+DELETE_USES = """
+DELETE FROM key_uses WHERE NOT EXISTS (
     SELECT FROM control.api_keys WHERE api_keys.id = key_id AND partner_id <> %(id)s
 )
 """
@@ -175,13 +175,12 @@ def _delete_copy(
     A worker that records a delivery locks it and then its endpoint; this goes the other way. So it
     may be the one that PostgreSQL ends, and begins again.
     """
-    env = sql.Identifier(environment)
     for left in reversed(range(DELETE_TRIES)):
         try:
-            with connection.transaction():
-                connection.execute(HOLD_RELAY, {"relaying": RELAYING[environment]})
-                for statement in (DELETE_COPY, DELETE_USES):
-                    connection.execute(sql.SQL(statement).format(env=env), {"id": partner_id})
+            with connection.transaction(), environment_used(connection, environment):
+                connection.execute(TAKE_RELAY_LOCK, relay_lock(environment))
+                connection.execute(DELETE_COPY, {"id": partner_id})
+                connection.execute(DELETE_USES, {"id": partner_id})
         except errors.DeadlockDetected:
             if not left:
                 raise
@@ -190,7 +189,7 @@ def _delete_copy(
 
 
 COPY_PARTNER = """
-INSERT INTO {} (id, name, contact, state)
+INSERT INTO partners (id, name, contact, state)
 VALUES (%(id)s, %(name)s, %(contact)s, %(state)s)
 ON CONFLICT (id) DO UPDATE
     SET name = excluded.name, contact = excluded.contact, state = excluded.state
@@ -201,8 +200,8 @@ def copy_partner(
     connection: Connection[TupleRow], partner: Partner, environment: Environment
 ) -> None:
     """Write what an environment's services may know about a partner."""
-    statement = sql.SQL(COPY_PARTNER).format(sql.Identifier(environment, "partners"))
-    connection.execute(statement, msgspec.structs.asdict(partner))
+    with environment_used(connection, environment):
+        connection.execute(COPY_PARTNER, msgspec.structs.asdict(partner))
 
 
 def target(name: str) -> str:

@@ -24,13 +24,13 @@ from services.admin.partners.changes import (
 from services.admin.partners.rows import (
     Partner,
     PartnerFilter,
-    PartnerState,
     list_partners,
     read_partner,
 )
 from services.admin.refusals import InvalidError
 from services.admin.tokens.rows import Token
 from services.core.external_text import ExternalText, FitText
+from services.domain.states import PartnerState
 
 OperatorRequest = Request[Actor, Token, Any]
 Reason = Annotated[FitText, msgspec.Meta(max_length=REASON_LIMIT)]

@@ -1,24 +1,17 @@
 """Partners: the rows of control.partners, listed and found, with how many of their keys work."""
 
 from datetime import datetime
-from enum import StrEnum
-from typing import LiteralString, NoReturn
+from typing import NoReturn
 from uuid import UUID
 
 import msgspec
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.pages import Listing, Page, listing
 from services.admin.refusals import NotFoundError
 from services.core.environments import Environment
-
-
-class PartnerState(StrEnum):
-    """Whether a partner may call; the schema's check lists the same."""
-
-    ACTIVE = "active"
-    SUSPENDED = "suspended"  # every request gets 403 PARTNER_SUSPENDED, and nothing is sent to it
+from services.domain.states import PartnerState
 
 
 class Partner(msgspec.Struct, frozen=True):
@@ -42,8 +35,18 @@ class PartnerFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Keys are counted for the rows of the page, not for all partners.
-COUNTED: LiteralString = """
-SELECT found.*, counted.keys FROM ({found}) AS found CROSS JOIN LATERAL (
+SELECT_PARTNERS = """
+WITH found AS (
+    SELECT id, name, tier, contact, state, created_at FROM control.partners
+    WHERE (%(name)s::text IS NULL OR name = %(name)s)
+        AND (%(search)s::text IS NULL OR position(lower(%(search)s) IN lower(name)) > 0
+            OR position(lower(%(search)s) IN lower(contact)) > 0)
+        AND (%(tier)s::text IS NULL OR tier = %(tier)s)
+        AND (%(state)s::text IS NULL OR state = %(state)s)
+        AND (%(after)s::text IS NULL OR name > %(after)s)
+    ORDER BY name LIMIT %(limit)s
+)
+SELECT found.*, counted.keys FROM found CROSS JOIN LATERAL (
     SELECT json_build_object(
         'live', count(*) FILTER (WHERE environment = 'live'),
         'sandbox', count(*) FILTER (WHERE environment = 'sandbox')
@@ -54,38 +57,33 @@ SELECT found.*, counted.keys FROM ({found}) AS found CROSS JOIN LATERAL (
 ORDER BY found.name
 """
 
-SELECT_PARTNERS: LiteralString = """
-SELECT id, name, tier, contact, state, created_at FROM control.partners
-WHERE (%(search)s::text IS NULL OR position(lower(%(search)s) IN lower(name)) > 0
-        OR position(lower(%(search)s) IN lower(contact)) > 0)
-    AND (%(tier)s::text IS NULL OR tier = %(tier)s)
-    AND (%(state)s::text IS NULL OR state = %(state)s)
-    AND (%(after)s::text IS NULL OR name > %(after)s)
-ORDER BY name LIMIT %(limit)s
-"""
+
+def _select(
+    connection: Connection[TupleRow],
+    wanted: PartnerFilter,
+    *,
+    name: str | None = None,
+    after: str | None = None,
+    limit: int,
+) -> list[Partner]:
+    values = {**msgspec.structs.asdict(wanted), "name": name, "after": after, "limit": limit}
+    cursor = connection.cursor(row_factory=class_row(Partner))
+    # Planned for these very filters each time: one plan for all of them would be slow for most.
+    return cursor.execute(SELECT_PARTNERS, values, prepare=False).fetchall()
 
 
 def list_partners(
     connection: Connection[TupleRow], wanted: PartnerFilter, page: Page
 ) -> Listing[Partner]:
     """Return partners by name."""
-    values = {**msgspec.structs.asdict(wanted), "after": page.after, "limit": page.limit + 1}
-    cursor = connection.cursor(row_factory=class_row(Partner))
-    statement = sql.SQL(COUNTED).format(found=sql.SQL(SELECT_PARTNERS))
-    rows = cursor.execute(statement, values, prepare=False).fetchall()
+    rows = _select(connection, wanted, after=page.after, limit=page.limit + 1)
     return listing(rows, page, lambda partner: partner.name)
-
-
-SELECT_PARTNER: LiteralString = """
-SELECT id, name, tier, contact, state, created_at FROM control.partners WHERE name = %(name)s
-"""
 
 
 def find_partner(connection: Connection[TupleRow], name: str) -> Partner | None:
     """Return the partner of this name, if there is one."""
-    cursor = connection.cursor(row_factory=class_row(Partner))
-    statement = sql.SQL(COUNTED).format(found=sql.SQL(SELECT_PARTNER))
-    return cursor.execute(statement, {"name": name}).fetchone()
+    found = _select(connection, PartnerFilter(), name=name, limit=1)
+    return found[0] if found else None
 
 
 def read_partner(connection: Connection[TupleRow], name: str) -> Partner:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import IO, NamedTuple
 
 from services.admin.refusals import InvalidError
-from services.admin.stock.rows import QUANTITY_MOST, check_id
+from services.admin.stock.rows import check_id
 from services.core.wording import counted
+from services.domain.stock import QUANTITY_MOST
 
 COLUMNS = ["product_id", "quantity"]
 LINE_MOST = 4_096  # bytes; 64 four-byte characters, quoted, and a number are below 600

@@ -52,13 +52,13 @@ def list_products(
 ) -> Listing[Item]:
     """List products by id. `search` is a part of the id, in whatever case."""
     page = page_of(limit, cursor)
-    with admin.reading() as connection:
-        return list_stock(connection, environment, StockFilter(search=search, status=status), page)
+    with admin.reading(environment) as connection:
+        return list_stock(connection, StockFilter(search=search, status=status), page)
 
 
 def get_product(admin: Admin, request: OperatorRequest, environment: Environment) -> Item:
     """Return a product's stock."""
-    with admin.reading() as connection:
+    with admin.reading(environment) as connection:
         return get_stock(connection, environment, product_of(request))
 
 
@@ -66,14 +66,14 @@ def set_product(
     admin: Admin, request: OperatorRequest, environment: Environment, data: Quantity
 ) -> Response[Item]:
     """Set a product's stock; 201 when the product is new."""
-    with admin.changing(request.user) as change:
+    with admin.changing(request.user, environment) as change:
         item, before = set_stock(change, environment, product_of(request), data.quantity)
     return Response(item, status_code=201 if before is None else 200)
 
 
 def remove_product(admin: Admin, request: OperatorRequest, environment: Environment) -> None:
     """Remove a product: partners find it no more."""
-    with admin.changing(request.user) as change:
+    with admin.changing(request.user, environment) as change:
         remove_stock(change, environment, product_of(request))
 
 

@@ -17,7 +17,6 @@ from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
 from services.admin.refusals import ConflictError
 from services.admin.stock.csv import Good, StockFile, Wrong
-from services.admin.stock.rows import for_products
 from services.admin.stock.scratch import Scratch, Wanted
 from services.core.environments import Environment
 from services.core.external_text import check_text
@@ -199,10 +198,10 @@ class Import:
 
     def _look(self, batch: Sequence[Wanted]) -> "Outcome":
         """Say what `_set` would do."""
-        statement = for_products(SELECT_PRESENT, self._environment)
         ids = [wanted.product_id for wanted in batch]
-        with self._admin.reading() as connection:
-            present: dict[str, int] = dict(connection.execute(statement, {"ids": ids}).fetchall())
+        with self._admin.reading(self._environment) as connection:
+            rows = connection.execute(SELECT_PRESENT, {"ids": ids}).fetchall()
+        present: dict[str, int] = dict(rows)
         new = [product_id for product_id in ids if product_id not in present]
         changed = sum(
             present.get(wanted.product_id, wanted.quantity) != wanted.quantity for wanted in batch
@@ -213,8 +212,7 @@ class Import:
 
     def _set(self, batch: Sequence[Wanted]) -> "Outcome":
         """Write a batch in a transaction of its own."""
-        template = SET_OR_ADD if self._options.add else SET_KNOWN
-        statement = for_products(template, self._environment)
+        statement = SET_OR_ADD if self._options.add else SET_KNOWN
         values = {
             "ids": [wanted.product_id for wanted in batch],
             "quantities": [wanted.quantity for wanted in batch],
@@ -222,7 +220,7 @@ class Import:
         began = self._clock()
         for _ in range(TRIES):
             try:
-                with self._admin.changing(self._actor) as change:
+                with self._admin.changing(self._actor, self._environment) as change:
                     rows = change.connection.execute(statement, values).fetchall()
             except (errors.SerializationFailure, errors.DeadlockDetected):
                 continue
@@ -288,7 +286,7 @@ def refuse(report: ImportReport, line: int, reason: str) -> None:
 
 
 SELECT_PRESENT = """
-SELECT product_id, quantity FROM {products} WHERE product_id = ANY(%(ids)s)
+SELECT product_id, quantity FROM products WHERE product_id = ANY(%(ids)s)
 """
 
 # Rows are locked by product_id, so that two imports wait for each other in one direction only. One
@@ -297,14 +295,14 @@ SET_KNOWN = """
 WITH batch AS MATERIALIZED (
     SELECT product_id, given.quantity, products.quantity AS present
     FROM unnest(%(ids)s::text[], %(quantities)s::integer[]) AS given (product_id, quantity)
-    LEFT JOIN {products} AS products USING (product_id)
+    LEFT JOIN products USING (product_id)
 ), locked AS MATERIALIZED (
     SELECT products.product_id, batch.quantity
-    FROM batch JOIN {products} AS products USING (product_id)
+    FROM batch JOIN products USING (product_id)
     WHERE batch.present <> batch.quantity AND products.quantity <> batch.quantity
     ORDER BY products.product_id FOR UPDATE OF products
 ), changed AS (
-    UPDATE {products} AS products SET quantity = locked.quantity
+    UPDATE products SET quantity = locked.quantity
     FROM locked WHERE products.product_id = locked.product_id
     RETURNING products.product_id
 )
@@ -313,10 +311,10 @@ UNION ALL SELECT 'unknown', product_id FROM batch WHERE present IS NULL
 """
 
 SET_OR_ADD = """
-INSERT INTO {products} AS products (product_id, quantity)
+INSERT INTO products (product_id, quantity)
 SELECT product_id, given.quantity
 FROM unnest(%(ids)s::text[], %(quantities)s::integer[]) AS given (product_id, quantity)
-LEFT JOIN {products} AS present USING (product_id)
+LEFT JOIN products AS present USING (product_id)
 WHERE present.quantity IS DISTINCT FROM given.quantity
 ORDER BY product_id
 ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity

@@ -10,7 +10,7 @@ from typing import LiteralString
 from uuid import UUID
 
 import msgspec
-from psycopg import Connection, errors, sql
+from psycopg import Connection, errors
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.changes import Change
@@ -39,20 +39,16 @@ class Token(msgspec.Struct, frozen=True):
     made_by: str | None  # the token that made it, with which it ends; None: made by a command
 
 
-COLUMNS: LiteralString = """
-tokens.id, tokens.name, tokens.role, tokens.created_at,
-(SELECT makers.name FROM control.tokens AS makers WHERE makers.id = tokens.made_by) AS made_by
-"""
-
 # One at a time makes or revokes tokens: none is made with a token that is just being revoked.
 TAKE_TURNS = "LOCK TABLE control.tokens IN SHARE ROW EXCLUSIVE MODE"
 
 FIND_MAKER = "SELECT FROM control.tokens WHERE id = %(made_by)s AND revoked_at IS NULL"
 
-INSERT_ONE: LiteralString = """
+INSERT_ONE = """
 INSERT INTO control.tokens (name, role, fingerprint, made_by)
 VALUES (%(name)s, %(role)s, %(fingerprint)s, %(made_by)s)
-RETURNING {columns}
+RETURNING tokens.id, tokens.name, tokens.role, tokens.created_at,
+    (SELECT makers.name FROM control.tokens AS makers WHERE makers.id = tokens.made_by) AS made_by
 """
 
 
@@ -82,8 +78,10 @@ def create_token(change: Change, name: str, role: Role) -> tuple[Token, str]:
     return token, secret
 
 
-SELECT_ALL: LiteralString = """
-SELECT {columns} FROM control.tokens WHERE revoked_at IS NULL ORDER BY name
+SELECT_ALL = """
+SELECT tokens.id, tokens.name, tokens.role, tokens.created_at,
+    (SELECT makers.name FROM control.tokens AS makers WHERE makers.id = tokens.made_by) AS made_by
+FROM control.tokens WHERE revoked_at IS NULL ORDER BY name
 """
 
 
@@ -92,14 +90,15 @@ def list_tokens(connection: Connection[TupleRow]) -> list[Token]:
     return _tokens(connection, SELECT_ALL, {})
 
 
-REVOKE: LiteralString = """
+REVOKE = """
 WITH RECURSIVE ending AS (
     SELECT id FROM control.tokens WHERE name = %(name)s AND revoked_at IS NULL
     UNION SELECT tokens.id FROM control.tokens JOIN ending ON tokens.made_by = ending.id
 )
 UPDATE control.tokens SET revoked_at = now()
 FROM ending WHERE tokens.id = ending.id AND revoked_at IS NULL
-RETURNING {columns}
+RETURNING tokens.id, tokens.name, tokens.role, tokens.created_at,
+    (SELECT makers.name FROM control.tokens AS makers WHERE makers.id = tokens.made_by) AS made_by
 """
 
 
@@ -120,8 +119,10 @@ def revoke_token(change: Change, name: str) -> tuple[Token, list[Token]]:
     return named, [token for token in revoked if token is not named]
 
 
-FIND_ONE: LiteralString = """
-SELECT {columns} FROM control.tokens WHERE fingerprint = %(fingerprint)s AND revoked_at IS NULL
+FIND_ONE = """
+SELECT tokens.id, tokens.name, tokens.role, tokens.created_at,
+    (SELECT makers.name FROM control.tokens AS makers WHERE makers.id = tokens.made_by) AS made_by
+FROM control.tokens WHERE fingerprint = %(fingerprint)s AND revoked_at IS NULL
 """
 
 
@@ -139,5 +140,4 @@ def fingerprint(secret: str) -> str:
 def _tokens(
     connection: Connection[TupleRow], statement: LiteralString, values: Mapping[str, object]
 ) -> list[Token]:
-    composed = sql.SQL(statement).format(columns=sql.SQL(COLUMNS))
-    return connection.cursor(row_factory=class_row(Token)).execute(composed, values).fetchall()
+    return connection.cursor(row_factory=class_row(Token)).execute(statement, values).fetchall()

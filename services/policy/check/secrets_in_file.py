@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
+from services.core.environments import KEY_PREFIXES
 from services.policy.entities import Policy
 from services.policy.faults import Fault
 from services.policy.fields import Fields
@@ -16,7 +17,7 @@ _SECRET_NAMES = re.compile(
 )
 # Keys and signing secrets of ours, and private keys: in values and in comments.
 _LOOKS_SECRET = re.compile(
-    r"pk_(live|test)_[0-9A-Za-z]{8}|whsec_[0-9A-Za-z+/=]{16}|-----BEGIN [A-Z ]*PRIVATE KEY"
+    rf"({KEY_PREFIXES})[0-9A-Za-z]{{8}}|whsec_[0-9A-Za-z+/=]{{16}}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
 
 

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from litestar import Litestar
 from litestar.types import ASGIApp
-from psycopg.sql import SQL, Identifier
 
 from services.core.availability import Availability
 from services.core.background import going_on
@@ -20,6 +19,7 @@ from services.core.environments import Environment
 from services.core.http.assembly import Lifespan
 from services.core.http.health import Dependency
 from services.core.stored_secrets import StoredSecrets
+from services.domain.endpoint_secrets import endpoint_secrets_in_use
 from services.domain.key_uses import EVERY, KeyUses, KeyUseStore
 from services.webhooks.api.app import Stores, make_webhooks_app
 from services.webhooks.api.delivery_store import DeliveryStore
@@ -28,14 +28,13 @@ from services.webhooks.api.statements import STATEMENT_TIMEOUT_MS
 from services.webhooks.api.store import Store
 from services.webhooks.queue import Lane, Wakeups, make_broker
 from services.webhooks.settings import ApiSettings
-from services.webhooks.stored_secrets import endpoint_secrets
 from services.webhooks.targets import TargetPolicy
 from services.webhooks.waking import Waker
 
 POOL_SIZE = 8
 POOL_CLOSES_WITHIN = 1.0  # seconds
 # Of an environment's role: with the address of another environment the service is not ready.
-CAN_READ_PARTNERS = "SELECT FROM {} LIMIT 0"
+CAN_READ_PARTNERS = "SELECT FROM partners LIMIT 0"
 WAKE_MOST = 4  # workers for one endpoint; it has no more in flight
 
 
@@ -81,6 +80,7 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
     pool = make_pool(
         settings.database_url,
         name="webhooks-api",
+        environment=environment,
         size=POOL_SIZE,
         statement_timeout_ms=STATEMENT_TIMEOUT_MS,
     )
@@ -89,22 +89,23 @@ def build_api(settings: ApiSettings, *, key_uses_every: float = EVERY) -> ASGIAp
     database_check = DatabaseCheck(
         settings.database_url,
         name="webhooks-api",
+        environment=environment,
         availability=database,
-        statement=SQL(CAN_READ_PARTNERS).format(Identifier(environment, "partners")),
+        statement=CAN_READ_PARTNERS,
     )
     waking = WakingThread(Wakeups(make_broker(settings.queue_url, environment)))
     stores = Stores(
         Store(calls, environment, box, endpoint_limit=settings.endpoint_limit),
-        DeliveryStore(calls, environment),
-        SandboxStore(calls, environment) if environment is Environment.SANDBOX else None,
+        DeliveryStore(calls),
+        SandboxStore(calls) if environment is Environment.SANDBOX else None,
     )
     key_uses = KeyUses(
-        KeyUseStore(calls, environment).write,
+        KeyUseStore(calls).write,
         every=key_uses_every,
         clock=time.time,
         availability=_availability("key_uses"),
     )
-    secrets = endpoint_secrets(settings.database_url, environment, box)
+    secrets = StoredSecrets(settings.database_url, environment, box, endpoint_secrets_in_use)
     return make_webhooks_app(
         stores,
         environment=environment,

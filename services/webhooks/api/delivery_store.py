@@ -3,20 +3,19 @@
 from uuid import UUID
 
 from services.core.database_calls import Calls
-from services.core.environments import Environment
 from services.core.errors import PartnerError
 from services.domain.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
-from services.domain.webhooks.states import EndpointState
+from services.domain.states import EndpointState
 from services.webhooks.api.answers import DeliveryRow, encode
 from services.webhooks.api.refusals import DISABLED, IN_PROGRESS, NO_DELIVERY
 from services.webhooks.api.requests import Page, Replay
 from services.webhooks.api.statements import (
     TIME_LIMIT,
     Connection,
-    OwnWebhooks,
     all_rows,
+    check_active,
+    check_exists,
     first_value,
-    for_environment,
     one_row,
     own,
 )
@@ -24,34 +23,13 @@ from services.webhooks.api.statements import (
 REPLAY_TIME_LIMIT = 6.0  # seconds; the gateway waits 10
 REPLAY_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 5000"
 
-COLUMNS = """
-event_id, event_type, product_id, version, occurred_at, state, series,
-CASE WHEN state IN ('pending', 'retrying') THEN next_attempt_at END AS next_attempt_at,
-created_at, finished_at,
-coalesce((
-    SELECT json_agg(json_build_object(
-        'series', attempts.series, 'number', number, 'outcome', outcome, 'status', status,
-        'detail', detail, 'started_at', started_at, 'duration_ms', milliseconds
-    ) ORDER BY attempts.series, number)
-    FROM {env}.attempts
-    WHERE attempts.endpoint_id = deliveries.endpoint_id
-        AND attempts.event_id = deliveries.event_id
-), '[]') AS attempts
-"""
-
 
 class DeliveryStore:
     """The deliveries of one environment's webhooks; every method may raise DatabaseAwayError."""
 
-    def __init__(self, calls: Calls, environment: Environment) -> None:
+    def __init__(self, calls: Calls) -> None:
         """Take the calls of a pool that its owner opens and closes."""
         self._calls = calls
-        self._own_webhooks = OwnWebhooks(environment)
-        self._insert_ping = for_environment(INSERT_PING, environment)
-        self._select_page = for_environment(SELECT_PAGE, environment, columns=COLUMNS)
-        self._select = for_environment(SELECT_DELIVERY, environment, columns=COLUMNS)
-        self._retry = for_environment(RETRY, environment)
-        self._replay = for_environment(REPLAY, environment)
 
     async def ping(self, partner_id: UUID, webhook_id: UUID) -> UUID:
         """Schedule a test event; return its id. Raises PartnerError (404, 409)."""
@@ -59,8 +37,8 @@ class DeliveryStore:
         values = {**owner, "data": encode({"webhook_id": webhook_id}).decode()}
 
         async def insert(connection: Connection) -> UUID:
-            await self._own_webhooks.check_active(connection, owner)
-            return await first_value(connection, self._insert_ping, values)
+            await check_active(connection, owner)
+            return await first_value(connection, INSERT_PING, values)
 
         return await self._calls.change(insert, within=TIME_LIMIT)
 
@@ -70,8 +48,8 @@ class DeliveryStore:
         values = {**owner, "state": page.state, "before": page.before, "limit": page.limit + 1}
 
         async def select(connection: Connection) -> list[DeliveryRow]:
-            await self._own_webhooks.check_exists(connection, owner)
-            return await all_rows(connection, self._select_page, values, DeliveryRow)
+            await check_exists(connection, owner)
+            return await all_rows(connection, SELECT_PAGE, values, DeliveryRow)
 
         return await self._calls.read(select, within=TIME_LIMIT)
 
@@ -80,7 +58,7 @@ class DeliveryStore:
         owner = own(partner_id, webhook_id)
 
         async def select(connection: Connection) -> DeliveryRow:
-            await self._own_webhooks.check_exists(connection, owner)
+            await check_exists(connection, owner)
             return await self._one(connection, webhook_id, event_id)
 
         return await self._calls.read(select, within=TIME_LIMIT)
@@ -91,12 +69,12 @@ class DeliveryStore:
         values = retry_values(webhook_id, event_id)
 
         async def start(connection: Connection) -> DeliveryRow:
-            state = await self._own_webhooks.check_exists(connection, owner)
+            state = await check_exists(connection, owner)
             await self._one(connection, webhook_id, event_id)  # there at all?
             if state is not EndpointState.ACTIVE:
                 raise PartnerError(*DISABLED)
             async with connection.transaction():
-                if (await connection.execute(self._retry, values)).rowcount == 0:
+                if (await connection.execute(RETRY, values)).rowcount == 0:
                     raise PartnerError(*IN_PROGRESS)
                 return await self._one(connection, webhook_id, event_id)
 
@@ -108,10 +86,10 @@ class DeliveryStore:
         values = replay_values(webhook_id, replay.since, include_delivered=replay.include_delivered)
 
         async def schedule(connection: Connection) -> Replayed:
-            await self._own_webhooks.check_active(connection, owner)
+            await check_active(connection, owner)
             async with connection.transaction():
                 await connection.execute(REPLAY_STATEMENT_TIMEOUT)
-                replayed = await one_row(connection, self._replay, values, Replayed)
+                replayed = await one_row(connection, REPLAY, values, Replayed)
             assert replayed is not None  # noqa: S101 -- an aggregate is always one row
             return replayed
 
@@ -119,7 +97,7 @@ class DeliveryStore:
 
     async def _one(self, connection: Connection, webhook_id: UUID, event_id: UUID) -> DeliveryRow:
         values = {"webhook_id": webhook_id, "event_id": event_id}
-        row = await one_row(connection, self._select, values, DeliveryRow)
+        row = await one_row(connection, SELECT_DELIVERY, values, DeliveryRow)
         if row is None:
             raise PartnerError(*NO_DELIVERY)
         return row
@@ -127,18 +105,28 @@ class DeliveryStore:
 
 INSERT_PING = """
 WITH event AS (
-    INSERT INTO {env}.events (event_type, occurred_at, data)
+    INSERT INTO events (event_type, occurred_at, data)
     VALUES ('webhook.ping', now(), %(data)s)
     RETURNING id
 )
-INSERT INTO {env}.deliveries (endpoint_id, event_id)
+INSERT INTO deliveries (endpoint_id, event_id)
 SELECT %(webhook_id)s, id FROM event
 RETURNING event_id
 """
 
 SELECT_PAGE = """
-SELECT {columns}
-FROM {env}.deliveries JOIN {env}.events ON events.id = deliveries.event_id
+SELECT event_id, event_type, product_id, version, occurred_at, state, series,
+    CASE WHEN state IN ('pending', 'retrying') THEN next_attempt_at END AS next_attempt_at,
+    created_at, finished_at, coalesce((
+        SELECT json_agg(json_build_object(
+            'series', attempts.series, 'number', number, 'outcome', outcome, 'status', status,
+            'detail', detail, 'started_at', started_at, 'duration_ms', milliseconds
+        ) ORDER BY attempts.series, number)
+        FROM attempts
+        WHERE attempts.endpoint_id = deliveries.endpoint_id
+            AND attempts.event_id = deliveries.event_id
+    ), '[]') AS attempts
+FROM deliveries JOIN events ON events.id = deliveries.event_id
 WHERE endpoint_id = %(webhook_id)s
     AND (%(state)s::text IS NULL OR state = %(state)s)
     AND (%(before)s::uuid IS NULL OR event_id < %(before)s)
@@ -146,7 +134,17 @@ ORDER BY event_id DESC LIMIT %(limit)s
 """
 
 SELECT_DELIVERY = """
-SELECT {columns}
-FROM {env}.deliveries JOIN {env}.events ON events.id = deliveries.event_id
+SELECT event_id, event_type, product_id, version, occurred_at, state, series,
+    CASE WHEN state IN ('pending', 'retrying') THEN next_attempt_at END AS next_attempt_at,
+    created_at, finished_at, coalesce((
+        SELECT json_agg(json_build_object(
+            'series', attempts.series, 'number', number, 'outcome', outcome, 'status', status,
+            'detail', detail, 'started_at', started_at, 'duration_ms', milliseconds
+        ) ORDER BY attempts.series, number)
+        FROM attempts
+        WHERE attempts.endpoint_id = deliveries.endpoint_id
+            AND attempts.event_id = deliveries.event_id
+    ), '[]') AS attempts
+FROM deliveries JOIN events ON events.id = deliveries.event_id
 WHERE endpoint_id = %(webhook_id)s AND event_id = %(event_id)s
 """

@@ -18,13 +18,14 @@ from services.core.http.inputs import (
     single_parameters,
 )
 from services.domain.events import STOCK_EVENTS, EventType
-from services.domain.webhooks.states import DeliveryState, EndpointState, Simulation
+from services.domain.states import DeliveryState, EndpointState
+from services.domain.stock import QUANTITY_MOST
 from services.webhooks.secrets import SecretFormError, whsec_form
 from services.webhooks.targets import TargetPolicy, TargetRefusedError, check_url
+from services.webhooks.words import Simulation
 
 OVERLAP_HOURS_MOST = 168  # a week
 OVERLAP_HOURS = 24  # unless a partner says otherwise (W11)
-QUANTITY_MOST = 2_147_483_647  # what the database's integer holds
 SIMULATIONS_MOST = 100
 HELD_BACK_MOST = 10  # deliveries; the first of them waits for 20 s
 PAGE_MOST, PAGE = 100, 20  # deliveries of one page

@@ -3,19 +3,22 @@
 These paths are there in the sandbox alone.
 """
 
-from datetime import datetime
 from uuid import UUID
 
-import msgspec
 import structlog
 from psycopg import errors
 
 from services.core.database_calls import Calls, DatabaseAwayError
-from services.core.environments import Environment
 from services.core.errors import PartnerError
 from services.core.http.inputs import check_product_id, refuse
 from services.core.http.request_scope import current_request_id
-from services.domain.stock import item_json
+from services.domain.stock import (
+    PRODUCT_ID_RULE,
+    SET_STOCK,
+    SET_TRIES,
+    SetRow,
+    set_stock_values,
+)
 from services.webhooks.api.answers import encode
 from services.webhooks.api.refusals import NO_WEBHOOK
 from services.webhooks.api.requests import Simulated, quantity_of, simulation_of
@@ -23,7 +26,6 @@ from services.webhooks.api.resources import Answer, Call, Methods
 from services.webhooks.api.statements import (
     TIME_LIMIT,
     Connection,
-    for_environment,
     one_row,
     own,
 )
@@ -33,46 +35,32 @@ INVENTORY = f"{SANDBOX}/inventory/{{product_id}}"
 SIMULATION = f"{SANDBOX}/webhooks/{{webhook_id}}/simulation"
 
 PRODUCT_ID_FORM = "product_id_form"  # the schema's constraint
-TRIES = 3  # of an insert that loses to a removal of the same product
 
 log = structlog.get_logger()
-
-
-class StockRow(msgspec.Struct, frozen=True):
-    """A product's row."""
-
-    product_id: str
-    quantity: int
-    updated_at: datetime
-    version: int
 
 
 class SandboxStore:
     """What partners set in the sandbox; every method may raise DatabaseAwayError."""
 
-    def __init__(self, calls: Calls, environment: Environment) -> None:
+    def __init__(self, calls: Calls) -> None:
         """Take the calls of a pool that its owner opens and closes."""
         self._calls = calls
-        self._set_quantity = for_environment(SET_QUANTITY, environment)
-        self._set_simulation = for_environment(SET_SIMULATION, environment)
 
-    async def set_quantity(self, product_id: str, quantity: int, request_id: str) -> StockRow:
+    async def set_quantity(self, product_id: str, quantity: int, request_id: str) -> SetRow:
         """Set a product's stock, which makes the product if there is none."""
-        values = {"product_id": product_id, "quantity": quantity, "request_id": request_id}
+        values = set_stock_values(product_id, quantity, request_id)
 
-        async def upsert(connection: Connection) -> StockRow | None:
+        async def upsert(connection: Connection) -> SetRow | None:
             try:
-                return await one_row(connection, self._set_quantity, values, StockRow)
+                return await one_row(connection, SET_STOCK, values, SetRow)
             except errors.CheckViolation as exc:
                 if exc.diag.constraint_name != PRODUCT_ID_FORM:
                     raise
-                refuse(
-                    "`product_id` must have 1 to 64 characters, none of them a control character"
-                )
+                refuse(PRODUCT_ID_RULE)
             except errors.SerializationFailure:
                 return None
 
-        for _ in range(TRIES):
+        for _ in range(SET_TRIES):
             row = await self._calls.change(upsert, within=TIME_LIMIT)
             if row is not None:
                 return row
@@ -89,7 +77,7 @@ class SandboxStore:
         }
 
         async def update(connection: Connection) -> int:
-            return (await connection.execute(self._set_simulation, values)).rowcount
+            return (await connection.execute(SET_SIMULATION, values)).rowcount
 
         if await self._calls.change(update, within=TIME_LIMIT) == 0:
             raise PartnerError(*NO_WEBHOOK)
@@ -117,8 +105,7 @@ class Sandbox:
         quantity = quantity_of(await call.body())
         request_id = current_request_id(call.scope)
         row = await self._store.set_quantity(product_id, quantity, request_id)
-        item = item_json(row.product_id, row.quantity, row.updated_at, row.version)
-        return Answer(200, item)
+        return Answer(200, encode(row.item))
 
     async def simulate(self, call: Call) -> Answer:
         """Set what the next attempts look like."""
@@ -134,15 +121,7 @@ class Sandbox:
         return Answer(204)
 
 
-SET_QUANTITY = """
-INSERT INTO {env}.products (product_id, quantity)
-SELECT %(product_id)s::text, %(quantity)s::integer
-FROM set_config('partnerapi.request_id', %(request_id)s, true)  -- stock_changes takes it from there
-ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity
-RETURNING product_id, quantity, updated_at, version
-"""
-
 SET_SIMULATION = """
-UPDATE {env}.endpoints SET simulation = %(outcome)s, simulations_left = %(attempts)s
+UPDATE endpoints SET simulation = %(outcome)s, simulations_left = %(attempts)s
 WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
 """

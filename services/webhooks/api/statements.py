@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
-from services.core.environments import Environment
 from services.core.errors import PartnerError
-from services.domain.webhooks.states import EndpointState
+from services.domain.states import EndpointState
 from services.webhooks.api.refusals import DISABLED, NO_WEBHOOK
 
 Connection = AsyncConnection[TupleRow]
@@ -22,15 +21,8 @@ TIME_LIMIT = 3.0  # seconds of one request's work; the gateway waits 10
 R = TypeVar("R")
 
 
-def for_environment(text: LiteralString, environment: Environment, **parts: LiteralString) -> bytes:
-    """Return a statement with its schema, `{env}`, and other parts of SQL in their places."""
-    env = sql.Identifier(environment)
-    more = {name: sql.SQL(part).format(env=env) for name, part in parts.items()}
-    return sql.SQL(text).format(env=env, **more).as_bytes()
-
-
 async def one_row(
-    connection: Connection, statement: bytes, values: Values, row: type[R]
+    connection: Connection, statement: LiteralString, values: Values, row: type[R]
 ) -> R | None:
     """Return the first row of a statement as a Struct, if there is one."""
     cursor = connection.cursor(row_factory=class_row(row))
@@ -38,23 +30,17 @@ async def one_row(
 
 
 async def all_rows(
-    connection: Connection, statement: bytes, values: Values, row: type[R]
+    connection: Connection, statement: LiteralString, values: Values, row: type[R]
 ) -> list[R]:
     """Return the rows of a statement as Structs."""
     cursor = connection.cursor(row_factory=class_row(row))
     return await (await cursor.execute(statement, values)).fetchall()
 
 
-async def first_value(connection: Connection, statement: bytes, values: Values) -> Any:  # noqa: ANN401
+async def first_value(connection: Connection, statement: LiteralString, values: Values) -> Any:  # noqa: ANN401
     """Return the first column of the first row, None when there is no row."""
     row = await (await connection.execute(statement, values)).fetchone()
     return None if row is None else row[0]
-
-
-OWN_STATE = """
-SELECT state FROM {env}.endpoints
-WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
-"""
 
 
 def own(partner_id: UUID, webhook_id: UUID) -> dict[str, object]:
@@ -62,21 +48,21 @@ def own(partner_id: UUID, webhook_id: UUID) -> dict[str, object]:
     return {"partner_id": partner_id, "webhook_id": webhook_id}
 
 
-class OwnWebhooks:
-    """Says whether a webhook is there, its partner's own, and active."""
+OWN_STATE = """
+SELECT state FROM endpoints
+WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+"""
 
-    def __init__(self, environment: Environment) -> None:
-        """Take the environment whose webhooks these are."""
-        self._own_state = for_environment(OWN_STATE, environment)
 
-    async def check_exists(self, connection: Connection, owner: Values) -> EndpointState:
-        """Return the state of a partner's own webhook. Raises PartnerError (404)."""
-        state = await first_value(connection, self._own_state, owner)
-        if state is None:
-            raise PartnerError(*NO_WEBHOOK)
-        return EndpointState(state)
+async def check_exists(connection: Connection, owner: Values) -> EndpointState:
+    """Return the state of a partner's own webhook. Raises PartnerError (404)."""
+    state = await first_value(connection, OWN_STATE, owner)
+    if state is None:
+        raise PartnerError(*NO_WEBHOOK)
+    return EndpointState(state)
 
-    async def check_active(self, connection: Connection, owner: Values) -> None:
-        """Raise PartnerError unless there is such a webhook (404) and it is active (409)."""
-        if await self.check_exists(connection, owner) is not EndpointState.ACTIVE:
-            raise PartnerError(*DISABLED)
+
+async def check_active(connection: Connection, owner: Values) -> None:
+    """Raise PartnerError unless there is such a webhook (404) and it is active (409)."""
+    if await check_exists(connection, owner) is not EndpointState.ACTIVE:
+        raise PartnerError(*DISABLED)

@@ -1,7 +1,7 @@
 """Store: a partner's webhooks and their secrets; a deleted one is never found."""
 
 from datetime import datetime
-from typing import TypeVar
+from typing import LiteralString, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -14,9 +14,8 @@ from services.core.environments import Environment
 from services.core.errors import ErrorCode, PartnerError
 from services.core.http.failures import NOT_AVAILABLE
 from services.core.http.inputs import refuse
-from services.domain.webhooks.locks import HOLD_ALONE
-from services.domain.webhooks.states import DisabledReason, EndpointState
-from services.schema.locks import RELAYING
+from services.domain.relay_lock import TAKE_RELAY_LOCK, relay_lock
+from services.domain.states import DisabledReason, EndpointState, PartnerState
 from services.webhooks.api.answers import WebhookRow
 from services.webhooks.api.refusals import (
     DISABLED_BY_US,
@@ -34,7 +33,6 @@ from services.webhooks.api.statements import (
     Values,
     all_rows,
     first_value,
-    for_environment,
     one_row,
     own,
 )
@@ -46,17 +44,12 @@ log = structlog.get_logger()
 
 URL_KEY = "endpoints_partner_url_key"
 
-COLUMNS = """
-id, url, events, state, disabled_reason, created_at, failing_since,
-CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS previous_secret_until
-"""
-
 
 class PartnerRow(msgspec.Struct, frozen=True):
     """A partner as admin copied it here."""
 
     id: UUID
-    state: str
+    state: PartnerState
 
 
 class Store:
@@ -69,19 +62,7 @@ class Store:
         self._calls = calls
         self._box = box
         self._endpoint_limit = endpoint_limit
-        self._relaying = {"relaying": RELAYING[environment]}
-        self._partner = for_environment(PARTNER, environment)
-        self._take_turns = for_environment(TAKE_TURNS, environment)
-        self._insert = for_environment(INSERT_ENDPOINT, environment, columns=COLUMNS)
-        self._count = for_environment(COUNT_ENDPOINTS, environment)
-        self._select_all = for_environment(SELECT_ENDPOINTS, environment, columns=COLUMNS)
-        self._select = for_environment(SELECT_ENDPOINT, environment, columns=COLUMNS)
-        self._why_disabled = for_environment(WHY_DISABLED, environment)
-        self._update = for_environment(UPDATE_ENDPOINT, environment, columns=COLUMNS)
-        self._delete = for_environment(DELETE_ENDPOINT, environment)
-        self._lock_for_rotation = for_environment(LOCK_FOR_ROTATION, environment)
-        self._rotate = for_environment(ROTATE, environment)
-        self._end_overlap = for_environment(END_OVERLAP, environment)
+        self._relay_lock = relay_lock(environment)
 
     async def find_partner(self, name: str) -> UUID:
         """Return the id of an active partner; as all of these, it may raise DatabaseAwayError.
@@ -91,14 +72,14 @@ class Store:
         partner = await self._read_partner(name)
         if partner is None:
             raise PartnerError(*UNKNOWN_PARTNER)
-        if partner.state != "active":
+        if partner.state != PartnerState.ACTIVE:
             # The gateway says so too; until every node does, this one has to.
             raise PartnerError(*SUSPENDED)
         return partner.id
 
     async def _read_partner(self, name: str) -> PartnerRow | None:
         async def select(connection: Connection) -> PartnerRow | None:
-            return await one_row(connection, self._partner, {"name": name}, PartnerRow)
+            return await one_row(connection, PARTNER, {"name": name}, PartnerRow)
 
         return await self._calls.read(select, within=PARTNER_TIME_LIMIT)
 
@@ -115,10 +96,10 @@ class Store:
         async def insert(connection: Connection) -> WebhookRow:
             async with connection.transaction():
                 # One partner's registrations one after the other: none counts without the others.
-                await connection.execute(self._take_turns, values)
-                row = await one_row(connection, self._insert, values, WebhookRow)
+                await connection.execute(TAKE_TURNS, values)
+                row = await one_row(connection, INSERT_ENDPOINT, values, WebhookRow)
                 assert row is not None  # noqa: S101 -- RETURNING of one inserted row
-                if await first_value(connection, self._count, values) > self._endpoint_limit:
+                if await first_value(connection, COUNT_ENDPOINTS, values) > self._endpoint_limit:
                     raise PartnerError(*LIMIT_REACHED)
                 return row
 
@@ -129,7 +110,7 @@ class Store:
 
         async def select(connection: Connection) -> list[WebhookRow]:
             values = {"partner_id": partner_id}
-            return await all_rows(connection, self._select_all, values, WebhookRow)
+            return await all_rows(connection, SELECT_ENDPOINTS, values, WebhookRow)
 
         return await self._calls.read(select, within=TIME_LIMIT)
 
@@ -138,7 +119,7 @@ class Store:
 
         async def select(connection: Connection) -> WebhookRow | None:
             owner = own(partner_id, webhook_id)
-            return await one_row(connection, self._select, owner, WebhookRow)
+            return await one_row(connection, SELECT_ENDPOINT, owner, WebhookRow)
 
         return _found(await self._calls.read(select, within=TIME_LIMIT))
 
@@ -158,17 +139,17 @@ class Store:
         async def update(connection: Connection) -> WebhookRow | None:
             async with connection.transaction():
                 if change.state is EndpointState.ACTIVE:
-                    await connection.execute(HOLD_ALONE, self._relaying)
-                    why = await first_value(connection, self._why_disabled, owner)
+                    await connection.execute(TAKE_RELAY_LOCK, self._relay_lock)
+                    why = await first_value(connection, WHY_DISABLED, owner)
                     if why == DisabledReason.BY_OPERATOR:
                         raise PartnerError(*DISABLED_BY_US)
-                return await one_row(connection, self._update, values, WebhookRow)
+                return await one_row(connection, UPDATE_ENDPOINT, values, WebhookRow)
 
         return _found(await self._calls.change(_told_apart(update), within=TIME_LIMIT))
 
     async def delete(self, partner_id: UUID, webhook_id: UUID) -> None:
         """Delete a webhook; what was not sent yet never is."""
-        await self._change_own(self._delete, own(partner_id, webhook_id))
+        await self._change_own(DELETE_ENDPOINT, own(partner_id, webhook_id))
 
     async def rotate(
         self, partner_id: UUID, webhook_id: UUID, rotation: Rotation
@@ -180,11 +161,11 @@ class Store:
 
         async def update(connection: Connection) -> datetime | None:
             async with connection.transaction():
-                current = await first_value(connection, self._lock_for_rotation, owner)
+                current = await first_value(connection, LOCK_FOR_ROTATION, owner)
                 if self._opened(_found(current)) == secret:
                     # A rotation that is sent twice must not make the old secret invalid.
                     refuse("`secret` is this webhook's secret already: send another one")
-                return await first_value(connection, self._rotate, values)
+                return await first_value(connection, ROTATE, values)
 
         return secret, await self._calls.change(update, within=TIME_LIMIT)
 
@@ -199,9 +180,9 @@ class Store:
 
     async def end_overlap(self, partner_id: UUID, webhook_id: UUID) -> None:
         """Make the previous secret invalid now, if there is one."""
-        await self._change_own(self._end_overlap, own(partner_id, webhook_id))
+        await self._change_own(END_OVERLAP, own(partner_id, webhook_id))
 
-    async def _change_own(self, statement: bytes, owner: Values) -> None:
+    async def _change_own(self, statement: LiteralString, owner: Values) -> None:
         async def change(connection: Connection) -> int:
             return (await connection.execute(statement, owner)).rowcount
 
@@ -230,7 +211,7 @@ def _told_apart(work: Work[T]) -> Work[T]:
 
 
 PARTNER = """
-SELECT id, state FROM {env}.partners WHERE name = %(name)s
+SELECT id, state FROM partners WHERE name = %(name)s
 """
 
 TAKE_TURNS = """
@@ -238,29 +219,34 @@ SELECT pg_advisory_xact_lock(hashtextextended('endpoints ' || %(partner_id)s::te
 """
 
 INSERT_ENDPOINT = """
-INSERT INTO {env}.endpoints (partner_id, url, events, secret)
+INSERT INTO endpoints (partner_id, url, events, secret)
 VALUES (%(partner_id)s, %(url)s, %(events)s, %(secret)s)
-RETURNING {columns}
+RETURNING id, url, events, state, disabled_reason, created_at, failing_since,
+    CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS previous_secret_until
 """
 
 COUNT_ENDPOINTS = """
-SELECT count(*) FROM {env}.endpoints WHERE partner_id = %(partner_id)s AND state <> 'deleted'
+SELECT count(*) FROM endpoints WHERE partner_id = %(partner_id)s AND state <> 'deleted'
 """
 
 SELECT_ENDPOINTS = """
-SELECT {columns} FROM {env}.endpoints
+SELECT id, url, events, state, disabled_reason, created_at, failing_since,
+    CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS previous_secret_until
+FROM endpoints
 WHERE partner_id = %(partner_id)s AND state <> 'deleted'
 ORDER BY id
 """
 
 SELECT_ENDPOINT = """
-SELECT {columns} FROM {env}.endpoints
+SELECT id, url, events, state, disabled_reason, created_at, failing_since,
+    CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS previous_secret_until
+FROM endpoints
 WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
 """
 
 # Locked, so that operations can't disable it between this look and the change.
 WHY_DISABLED = """
-SELECT disabled_reason FROM {env}.endpoints
+SELECT disabled_reason FROM endpoints
 WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
 FOR NO KEY UPDATE
 """
@@ -271,11 +257,11 @@ WITH asked AS (
     SELECT id AS asked_id,
         coalesce(state <> %(state)s AND %(state)s = 'active', false)
             OR coalesce(url <> %(url)s, false) AS afresh
-    FROM {env}.endpoints
+    FROM endpoints
     WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
     FOR NO KEY UPDATE
 )
-UPDATE {env}.endpoints SET
+UPDATE endpoints SET
     url = coalesce(%(url)s, url),
     events = coalesce(%(events)s, events),
     state = coalesce(%(state)s, state),
@@ -288,24 +274,25 @@ UPDATE {env}.endpoints SET
     slow_until = CASE WHEN NOT afresh THEN slow_until END,
     changed_at = now()
 FROM asked WHERE id = asked_id
-RETURNING {columns}
+RETURNING id, url, events, state, disabled_reason, created_at, failing_since,
+    CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS previous_secret_until
 """
 
 DELETE_ENDPOINT = """
-UPDATE {env}.endpoints SET
+UPDATE endpoints SET
     state = 'deleted', secret = NULL, previous_secret = NULL, previous_secret_until = NULL,
     changed_at = now()
 WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
 """
 
 LOCK_FOR_ROTATION = """
-SELECT secret FROM {env}.endpoints
+SELECT secret FROM endpoints
 WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
 FOR NO KEY UPDATE
 """
 
 ROTATE = """
-UPDATE {env}.endpoints SET
+UPDATE endpoints SET
     previous_secret = CASE WHEN %(overlap)s > interval '0' THEN secret END,
     previous_secret_until = CASE WHEN %(overlap)s > interval '0' THEN now() + %(overlap)s END,
     secret = %(secret)s, changed_at = now()
@@ -314,7 +301,7 @@ RETURNING previous_secret_until
 """
 
 END_OVERLAP = """
-UPDATE {env}.endpoints SET
+UPDATE endpoints SET
     previous_secret = NULL, previous_secret_until = NULL, changed_at = now()
 WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
 """

@@ -9,12 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import class_row
 
-from services.core.environments import Environment
-from services.domain.webhooks.states import Simulation
 from services.webhooks.queue import Lane
+from services.webhooks.words import Simulation
 
 # Renewed each 0.5 s while the call lasts; then its holder is taken for dead. A new change still
 # arrives within W6's 5 s: the scheduler sees a lapsed lease within 0.5 s and wakes the endpoint.
@@ -29,34 +28,34 @@ LONGEST_PAUSE_UNSENT = timedelta(minutes=1)  # it costs us a claim, and the rece
 LONGEST_PAUSE_IN_DOUBT = timedelta(minutes=10)  # the receiver may get it each time
 HELD_BACK = timedelta(seconds=2)  # in the sandbox, times the simulations left: the first waits most
 
-LOCK_ENDPOINT = "SELECT FROM {env}.endpoints WHERE id = %s FOR NO KEY UPDATE"
+LOCK_ENDPOINT = "SELECT FROM endpoints WHERE id = %s FOR NO KEY UPDATE"
 
 # Due retries before new deliveries: a backlog must not put off the end of an old one, of which its
 # partner hears. NO KEY UPDATE above lets the relay add deliveries meanwhile. The lease does not
 # begin at now(), the transaction's time, because the wait for that lock comes after it.
 CLAIM = """
 WITH endpoint AS (
-    SELECT endpoints.* FROM {env}.endpoints JOIN {env}.partners ON partners.id = partner_id
+    SELECT endpoints.* FROM endpoints JOIN partners ON partners.id = partner_id
     WHERE endpoints.id = %(endpoint_id)s AND endpoints.state = 'active'
         AND partners.state = 'active'
         AND coalesce(slow_until > now(), false) = %(slow)s
 ), sending AS (
-    SELECT count(*) AS calls, min(claimed_at) AS oldest FROM {env}.deliveries
+    SELECT count(*) AS calls, min(claimed_at) AS oldest FROM deliveries
     WHERE endpoint_id = %(endpoint_id)s AND state = 'sending'
 ), due AS (
     SELECT coalesce(
-        (SELECT event_id FROM {env}.deliveries
+        (SELECT event_id FROM deliveries
             WHERE endpoint_id = %(endpoint_id)s AND state = 'retrying' AND next_attempt_at <= now()
             ORDER BY next_attempt_at, event_id LIMIT 1),
-        (SELECT event_id FROM {env}.deliveries
+        (SELECT event_id FROM deliveries
             WHERE endpoint_id = %(endpoint_id)s AND state = 'pending' AND next_attempt_at <= now()
             ORDER BY next_attempt_at, event_id LIMIT 1)
     ) AS event_id
 )
-UPDATE {env}.deliveries AS delivery SET
+UPDATE deliveries AS delivery SET
     state = 'sending', attempts = attempts + 1, claimed_at = now(),
     lease_until = clock_timestamp() + %(lease)s
-FROM endpoint, sending, due JOIN {env}.events ON events.id = due.event_id
+FROM endpoint, sending, due JOIN events ON events.id = due.event_id
 WHERE delivery.endpoint_id = %(endpoint_id)s AND delivery.event_id = due.event_id
     AND delivery.state IN ('pending', 'retrying')
     AND sending.calls < %(in_flight)s
@@ -68,12 +67,12 @@ RETURNING delivery.endpoint_id, delivery.event_id, series, attempts AS attempt, 
 """
 
 TAKE_SIMULATION = """
-UPDATE {env}.endpoints SET simulations_left = simulations_left - 1
+UPDATE endpoints SET simulations_left = simulations_left - 1
 WHERE id = %s AND simulations_left > 0 RETURNING simulations_left
 """
 
 HOLD_BACK = """
-UPDATE {env}.deliveries SET
+UPDATE deliveries SET
     state = CASE WHEN attempts > 1 THEN 'retrying' ELSE 'pending' END, attempts = attempts - 1,
     lease_until = NULL, next_attempt_at = now() + %(held_back)s
 WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s AND series = %(series)s
@@ -116,20 +115,14 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Claims:
-    """The claims of one environment's workers, all of one lane."""
+    """The claims of one lane's workers."""
 
-    def __init__(self, environment: Environment, lane: Lane) -> None:
-        env = sql.Identifier(environment)
-        self._environment = environment
+    def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._lock = sql.SQL(LOCK_ENDPOINT).format(env=env).as_bytes()
-        self._claim = sql.SQL(CLAIM).format(env=env).as_bytes()
-        self._simulate = sql.SQL(TAKE_SIMULATION).format(env=env).as_bytes()
-        self._hold_back = sql.SQL(HOLD_BACK).format(env=env).as_bytes()
 
     def lock(self, connection: Connection[Any], endpoint_id: UUID) -> None:
         """Wait for the endpoint's turn; it lasts until the transaction ends."""
-        connection.execute(self._lock, [endpoint_id])
+        connection.execute(LOCK_ENDPOINT, [endpoint_id])
 
     def take(self, connection: Connection[Any], endpoint_id: UUID) -> Claim | None:
         """Claim the endpoint's next due delivery, if this lane may call it now.
@@ -144,7 +137,7 @@ class Claims:
             "slow": self._lane is Lane.SLOW,
         }
         cursor = connection.cursor(row_factory=class_row(Claim))
-        claim = cursor.execute(self._claim, values).fetchone()
+        claim = cursor.execute(CLAIM, values).fetchone()
         if claim is None or claim.simulation is None:
             return claim
         return self._simulated(connection, claim)
@@ -152,24 +145,24 @@ class Claims:
     def release(self, connection: Connection[Any], claim: Claim, *, longest: timedelta) -> None:
         """Release a claim whose attempt a fault of ours ended; the caller holds the lock."""
         claims = [(claim.event_id, claim.claimed_at)]
-        release(connection, self._environment, claim.endpoint_id, claims, longest=longest)
+        release(connection, claim.endpoint_id, claims, longest=longest)
 
     def _simulated(self, connection: Connection[Any], claim: Claim) -> Claim | None:
         """Use up one of the endpoint's simulations; hold the delivery back if it says so (A9)."""
-        left = connection.execute(self._simulate, [claim.endpoint_id]).fetchone()
+        left = connection.execute(TAKE_SIMULATION, [claim.endpoint_id]).fetchone()
         if left is None:  # another worker has used up the last one
             return msgspec.structs.replace(claim, simulation=None)
         if claim.simulation != Simulation.OUT_OF_ORDER:
             return claim
         held_back = HELD_BACK * (int(left[0]) + 1)
-        connection.execute(self._hold_back, {**claim.key, "held_back": held_back})
+        connection.execute(HOLD_BACK, {**claim.key, "held_back": held_back})
         return None
 
 
 # The attempt that the claim counted was none. Records of the claim that come late still find it by
 # its time, as long as nobody has claimed again.
 RELEASE = """
-UPDATE {env}.deliveries AS delivery SET
+UPDATE deliveries AS delivery SET
     state = CASE WHEN attempts > 1 THEN 'retrying' ELSE 'pending' END, attempts = attempts - 1,
     faults = faults + 1, lease_until = NULL,
     next_attempt_at = now() + least(%(longest)s, %(first)s * power(2, least(faults, 20)))
@@ -181,7 +174,6 @@ WHERE delivery.endpoint_id = %(endpoint_id)s AND delivery.event_id = claim.event
 
 def release(
     connection: Connection[Any],
-    environment: Environment,
     endpoint_id: UUID,
     claims: Sequence[tuple[UUID, datetime]],
     *,
@@ -192,7 +184,6 @@ def release(
     `claims` are an event's id and the claim's time; `longest` bounds the pause. The caller holds
     the endpoint's lock.
     """
-    statement = sql.SQL(RELEASE).format(env=sql.Identifier(environment))
     values = {
         "endpoint_id": endpoint_id,
         "events": [event_id for event_id, _ in claims],
@@ -200,4 +191,4 @@ def release(
         "first": FIRST_PAUSE,
         "longest": longest,
     }
-    connection.execute(statement, values)
+    connection.execute(RELEASE, values)

@@ -8,59 +8,53 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from psycopg import Connection, sql
+from psycopg import Connection
 
-from services.core.environments import Environment
-from services.domain.webhooks.states import DisabledReason, MailKind
+from services.domain.states import DisabledReason
+from services.webhooks.words import MailKind
 
 SLOW_FOR = timedelta(minutes=5)  # in the slow lane after a call that took too long
 
 NOTE_FAILURE = """
-UPDATE {env}.endpoints SET
+UPDATE endpoints SET
     failing_since = coalesce(failing_since, now()),
     slow_until = CASE WHEN %(slow)s THEN now() + %(slow_for)s ELSE slow_until END
 WHERE id = %(endpoint_id)s
 """
 
 
-def note_failure(
-    connection: Connection[Any], environment: Environment, endpoint_id: UUID, *, slow: bool
-) -> None:
+def note_failure(connection: Connection[Any], endpoint_id: UUID, *, slow: bool) -> None:
     """Note that an attempt failed; `slow`: it held a worker for long."""
-    statement = sql.SQL(NOTE_FAILURE).format(env=sql.Identifier(environment))
     values = {"endpoint_id": endpoint_id, "slow": slow, "slow_for": SLOW_FOR}
-    connection.execute(statement, values)
+    connection.execute(NOTE_FAILURE, values)
 
 
 OPEN_INCIDENT = """
 WITH opened AS (
-    UPDATE {env}.endpoints SET incident_since = now()
+    UPDATE endpoints SET incident_since = now()
     WHERE id = %(endpoint_id)s AND incident_since IS NULL AND state <> 'deleted'
     RETURNING id, partner_id, coalesce(failing_since, now()) AS since
 )
-INSERT INTO {env}.mails (kind, partner_id, endpoint_id, since, reason)
+INSERT INTO mails (kind, partner_id, endpoint_id, since, reason)
 SELECT %(kind)s, partner_id, id, since, %(reason)s FROM opened
 """
 
 
-def open_incident(
-    connection: Connection[Any], environment: Environment, endpoint_id: UUID, *, reason: str
-) -> bool:
+def open_incident(connection: Connection[Any], endpoint_id: UUID, *, reason: str) -> bool:
     """Begin an incident with a mail, unless one is under way; say whether it began."""
-    statement = sql.SQL(OPEN_INCIDENT).format(env=sql.Identifier(environment))
     values = {"endpoint_id": endpoint_id, "kind": MailKind.INCIDENT_OPENED, "reason": reason}
-    return connection.execute(statement, values).rowcount == 1
+    return connection.execute(OPEN_INCIDENT, values).rowcount == 1
 
 
 DISABLE = """
 WITH disabled AS (
-    UPDATE {env}.endpoints SET state = 'disabled', disabled_reason = %(why)s, changed_at = now()
+    UPDATE endpoints SET state = 'disabled', disabled_reason = %(why)s, changed_at = now()
     WHERE id = %(endpoint_id)s AND state = 'active'
         AND (%(after)s::interval IS NULL
             OR (incident_since IS NOT NULL AND failing_since < now() - %(after)s::interval))
     RETURNING id, partner_id, coalesce(failing_since, now()) AS since
 )
-INSERT INTO {env}.mails (kind, partner_id, endpoint_id, since, reason)
+INSERT INTO mails (kind, partner_id, endpoint_id, since, reason)
 SELECT %(kind)s, partner_id, id, since, %(reason)s FROM disabled
 """
 MAIL_OF = {
@@ -71,7 +65,6 @@ MAIL_OF = {
 
 def disable(
     connection: Connection[Any],
-    environment: Environment,
     endpoint_id: UUID,
     why: DisabledReason,
     *,
@@ -82,7 +75,6 @@ def disable(
 
     `after`: only one that is in an incident and has failed for longer than this.
     """
-    statement = sql.SQL(DISABLE).format(env=sql.Identifier(environment))
     values = {
         "endpoint_id": endpoint_id,
         "why": why,
@@ -90,4 +82,4 @@ def disable(
         "reason": reason,
         "after": after,
     }
-    return connection.execute(statement, values).rowcount == 1
+    return connection.execute(DISABLE, values).rowcount == 1

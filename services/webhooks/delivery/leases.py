@@ -8,12 +8,10 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg import sql
 from psycopg_pool import PoolTimeout
 
 from services.core.background import note_failure
 from services.core.database import ThreadPool
-from services.core.environments import Environment
 from services.webhooks.delivery.claims import LEASE, Claim
 
 # Three renewals in a row may fail at once, and two as slowly as they can, 0.7 s each: the next one
@@ -24,12 +22,12 @@ RENEW_WITHIN_MS = 400  # of the statement, likewise
 
 # Rows that somebody has locked are being recorded just now.
 RENEW = """
-UPDATE {env}.deliveries SET lease_until = now() + %(lease)s
+UPDATE deliveries SET lease_until = now() + %(lease)s
 WHERE (endpoint_id, event_id) IN (
     SELECT delivery.endpoint_id, delivery.event_id
     FROM unnest(%(endpoints)s::uuid[], %(events)s::uuid[], %(claimed)s::timestamptz[])
         AS held (endpoint_id, event_id, claimed_at)
-    JOIN {env}.deliveries AS delivery USING (endpoint_id, event_id, claimed_at)
+    JOIN deliveries AS delivery USING (endpoint_id, event_id, claimed_at)
     WHERE delivery.state = 'sending' FOR UPDATE OF delivery SKIP LOCKED
 )
 """
@@ -40,10 +38,9 @@ log = structlog.get_logger()
 class Leases:
     """The claims that one process holds; threads take and leave them."""
 
-    def __init__(self, pool: ThreadPool, environment: Environment) -> None:
+    def __init__(self, pool: ThreadPool) -> None:
         """Take a pool of its own: behind busy workers a renewal could come too late."""
         self._pool = pool
-        self._renew = sql.SQL(RENEW).format(env=sql.Identifier(environment)).as_bytes()
         self._lock = threading.Lock()
         self._held: dict[tuple[UUID, UUID, datetime], Claim] = {}
 
@@ -99,7 +96,7 @@ class Leases:
             "claimed": [claim.claimed_at for claim in held],
         }
         with self._pool.connection(timeout=CONNECT_WITHIN) as connection:
-            return connection.execute(self._renew, values).rowcount
+            return connection.execute(RENEW, values).rowcount
 
 
 def _key(claim: Claim) -> tuple[UUID, UUID, datetime]:

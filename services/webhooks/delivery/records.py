@@ -3,10 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection
 
-from services.core.environments import Environment
-from services.domain.webhooks.states import DeliveryState, DisabledReason
+from services.domain.states import DeliveryState, DisabledReason
 from services.webhooks.delivery import incidents
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import Decision, Verdict
@@ -18,14 +17,14 @@ SLOW_CALL = 2.0  # seconds; an endpoint that takes longer moves to the slow lane
 # the scheduler has released the claim, and taken the attempt off.
 RECORD_DELIVERED = """
 WITH recorded AS (
-    UPDATE {env}.deliveries SET
+    UPDATE deliveries SET
         state = 'delivered', finished_at = now(), lease_until = NULL, attempts = %(attempt)s,
         faults = 0
     WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s AND series = %(series)s
         AND claimed_at = %(claimed_at)s AND state IN ('sending', 'pending', 'retrying')
     RETURNING endpoint_id, event_id, series, attempts, claimed_at
 ), tried AS (
-    INSERT INTO {env}.attempts
+    INSERT INTO attempts
         (endpoint_id, event_id, series, number, outcome, status, started_at, milliseconds)
     SELECT endpoint_id, event_id, series, attempts, 'delivered', %(status)s::int, claimed_at,
         %(milliseconds)s::int
@@ -34,13 +33,13 @@ WITH recorded AS (
         outcome = excluded.outcome, status = excluded.status,
         milliseconds = excluded.milliseconds, detail = ''
 ), ended AS (
-    SELECT id, partner_id, coalesce(failing_since, incident_since) AS since FROM {env}.endpoints
+    SELECT id, partner_id, coalesce(failing_since, incident_since) AS since FROM endpoints
     WHERE id = %(endpoint_id)s AND incident_since IS NOT NULL
 ), mailed AS (
-    INSERT INTO {env}.mails (kind, partner_id, endpoint_id, since, reason)
+    INSERT INTO mails (kind, partner_id, endpoint_id, since, reason)
     SELECT 'incident_closed', partner_id, id, since, '' FROM ended
 )
-UPDATE {env}.endpoints SET
+UPDATE endpoints SET
     failing_since = NULL, incident_since = NULL,
     slow_until = CASE WHEN %(slow)s THEN now() + %(slow_for)s END
 WHERE id = %(endpoint_id)s
@@ -49,14 +48,14 @@ WHERE id = %(endpoint_id)s
 
 RECORD_FAILED = """
 WITH recorded AS (
-    UPDATE {env}.deliveries SET
+    UPDATE deliveries SET
         state = %(state)s, lease_until = NULL, next_attempt_at = now() + %(delay)s, faults = 0,
         finished_at = CASE WHEN %(state)s <> 'retrying' THEN now() END
     WHERE endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s AND series = %(series)s
         AND claimed_at = %(claimed_at)s AND state = 'sending'
     RETURNING endpoint_id, event_id, series, attempts, claimed_at
 )
-INSERT INTO {env}.attempts
+INSERT INTO attempts
     (endpoint_id, event_id, series, number, outcome, status, detail, started_at, milliseconds)
 SELECT endpoint_id, event_id, series, attempts, %(outcome)s, %(status)s::int, %(detail)s,
     claimed_at, %(milliseconds)s::int
@@ -65,18 +64,12 @@ FROM recorded
 
 
 class Records:
-    """Writes down the attempts of one environment."""
+    """Writes down attempts."""
 
-    def __init__(
-        self, environment: Environment, *, schedule: RetrySchedule, disable_after: timedelta
-    ) -> None:
+    def __init__(self, *, schedule: RetrySchedule, disable_after: timedelta) -> None:
         """`disable_after`: how long an endpoint may do nothing but fail."""
-        env = sql.Identifier(environment)
-        self._environment = environment
         self._schedule = schedule
         self._disable_after = disable_after
-        self._delivered = sql.SQL(RECORD_DELIVERED).format(env=env).as_bytes()
-        self._failed = sql.SQL(RECORD_FAILED).format(env=env).as_bytes()
 
     def delivered(
         self, connection: Connection[Any], claim: Claim, decision: Decision, *, seconds: float
@@ -89,7 +82,7 @@ class Records:
             "slow": seconds > SLOW_CALL,
             "slow_for": incidents.SLOW_FOR,
         }
-        connection.execute(self._delivered, values)
+        connection.execute(RECORD_DELIVERED, values)
 
     def failed(
         self,
@@ -112,9 +105,9 @@ class Records:
             "detail": decision.detail,
             "milliseconds": round(seconds * 1000),
         }
-        if connection.execute(self._failed, values).rowcount != 1:
+        if connection.execute(RECORD_FAILED, values).rowcount != 1:
             return None
-        where = (connection, self._environment, claim.endpoint_id)
+        where = (connection, claim.endpoint_id)
         reason = reason_of(decision)
         incidents.note_failure(*where, slow=seconds > SLOW_CALL)
         if state is DeliveryState.EXHAUSTED:

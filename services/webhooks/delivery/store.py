@@ -12,7 +12,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from services.core.database import ThreadPool
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import (
     LONGEST_PAUSE_IN_DOUBT,
     LONGEST_PAUSE_UNSENT,

@@ -20,7 +20,7 @@ from psycopg_pool import PoolTimeout
 
 from services.core.availability import Availability
 from services.core.encryption import SecretBox
-from services.domain.webhooks.states import DeliveryState, Simulation
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.outcome import (
@@ -40,6 +40,7 @@ from services.webhooks.delivery.sender import NotSentError, Sender
 from services.webhooks.delivery.signatures import signature_headers
 from services.webhooks.delivery.store import Store
 from services.webhooks.faults import FaultStep, OnFault, ignore_fault
+from services.webhooks.words import Simulation
 
 TURN = 50  # deliveries of one endpoint before others have their turn
 RECORD_WITHIN = 30.0  # seconds that an outcome is kept for a database that is away

@@ -12,9 +12,10 @@ from services.core.environments import Environment
 from services.core.mail_address import MailAddressError
 from services.core.settings import SettingsError
 from services.webhooks.faults import FaultStep, OnFault, ignore_fault
+from services.webhooks.mail import store
 from services.webhooks.mail.message import header_address, make_message
 from services.webhooks.mail.smtp import WHOLE_SEND, NotTakenError, SmtpServer, send
-from services.webhooks.mail.store import Mail, MailStore
+from services.webhooks.mail.store import Mail
 from services.webhooks.mail.texts import API_URLS
 from services.webhooks.monitoring.counts import MailOutcome
 from services.webhooks.sessions import Session, run_in_sessions
@@ -48,7 +49,6 @@ class Mailer:
         """
         self._database_url = database_url
         self._environment = environment
-        self._store = MailStore(environment)
         self._server = SmtpServer.of(smtp_url)
         self._sender = _sender(mail_from)
         self._poll = poll_seconds
@@ -68,11 +68,11 @@ class Mailer:
             if not found:
                 stop.wait(self._poll)
 
-        run_in_sessions(self._database_url, f"{self._environment} mailer", stop=stop, step=step)
+        run_in_sessions(self._database_url, "mailer", self._environment, stop=stop, step=step)
 
     def send_one(self, session: Session) -> bool:
         """Try the mail that has been due for longest; say whether there was one."""
-        mail = self._store.claim(session)
+        mail = store.claim(session)
         if mail is None:
             return False
         facts: dict[str, object] = {
@@ -88,15 +88,15 @@ class Mailer:
         except Exception as exc:  # a fault of ours; the mails behind this one are sent all the same
             self._on_fault(FaultStep.MAIL)
             error = f"a fault of ours: {type(exc).__name__}"
-            self._store.record_failed(session, mail, error=error, delay=delay)
+            store.record_failed(session, mail, error=error, delay=delay)
             log.exception("mail.fault", **facts, again_in=delay.total_seconds())
             return True
         self._on_try(outcome)
         if outcome is MailOutcome.SENT:
-            self._store.record_sent(session, mail)
+            store.record_sent(session, mail)
             log.info("mail.sent", **facts)
         else:
-            self._store.record_failed(session, mail, error=reason, delay=delay)
+            store.record_failed(session, mail, error=reason, delay=delay)
             facts |= {"outcome": outcome, "reason": reason, "again_in": delay.total_seconds()}
             log.warning("mail.failed", **facts)
         return True

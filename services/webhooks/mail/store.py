@@ -4,12 +4,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from psycopg import sql
 from psycopg.rows import class_row
 
-from services.core.environments import Environment
-from services.domain.webhooks.states import MailKind
 from services.webhooks.sessions import Session
+from services.webhooks.words import MailKind
 
 LEASE = timedelta(seconds=60)  # twice the longest send; then its mailer is taken for dead
 
@@ -35,57 +33,51 @@ class Mail(msgspec.Struct, frozen=True):
 # so that a replay has to begin earlier than the failures did.
 CLAIM = """
 WITH due AS (
-    SELECT id FROM {env}.mails WHERE sent_at IS NULL AND next_attempt_at <= now()
+    SELECT id FROM mails WHERE sent_at IS NULL AND next_attempt_at <= now()
     ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
 ), claimed AS (
-    UPDATE {env}.mails SET attempts = attempts + 1, next_attempt_at = now() + %(lease)s
+    UPDATE mails SET attempts = attempts + 1, next_attempt_at = now() + %(lease)s
     FROM due WHERE mails.id = due.id
     RETURNING mails.*
 )
 SELECT claimed.id, kind, attempts, since, reason, partners.name AS partner, contact,
     endpoint_id, url, now() AS now, missed, missed_since
 FROM claimed
-JOIN {env}.partners ON partners.id = claimed.partner_id
-JOIN {env}.endpoints ON endpoints.id = claimed.endpoint_id
+JOIN partners ON partners.id = claimed.partner_id
+JOIN endpoints ON endpoints.id = claimed.endpoint_id
 CROSS JOIN LATERAL (
     SELECT min(events.occurred_at) AS missed_since,
         count(*) FILTER (WHERE deliveries.state IN ('exhausted', 'cancelled')) AS missed
-    FROM {env}.deliveries JOIN {env}.events ON events.id = deliveries.event_id
+    FROM deliveries JOIN events ON events.id = deliveries.event_id
     WHERE deliveries.endpoint_id = claimed.endpoint_id AND deliveries.state <> 'delivered'
         AND coalesce(deliveries.finished_at, now()) >= claimed.since
 ) AS missed
 """
 
+
+def claim(session: Session) -> Mail | None:
+    """Claim the mail that has been due for longest; it comes back after its lease."""
+    cursor = session.cursor(row_factory=class_row(Mail))
+    return cursor.execute(CLAIM, {"lease": LEASE}).fetchone()
+
+
 RECORD_SENT = """
-UPDATE {env}.mails SET sent_at = now(), last_error = '' WHERE id = %(id)s AND sent_at IS NULL
+UPDATE mails SET sent_at = now(), last_error = '' WHERE id = %(id)s AND sent_at IS NULL
 """
 
+
+def record_sent(session: Session, mail: Mail) -> None:
+    """Record that the server has taken it."""
+    session.execute(RECORD_SENT, {"id": mail.id})
+
+
 RECORD_FAILED = """
-UPDATE {env}.mails SET last_error = %(error)s, next_attempt_at = now() + %(delay)s
+UPDATE mails SET last_error = %(error)s, next_attempt_at = now() + %(delay)s
 WHERE id = %(id)s AND attempts = %(attempts)s AND sent_at IS NULL
 """
 
 
-class MailStore:
-    """The mails of one environment."""
-
-    def __init__(self, environment: Environment) -> None:
-        """Take the environment whose mails they are."""
-        env = sql.Identifier(environment)
-        self._claim = sql.SQL(CLAIM).format(env=env).as_bytes()
-        self._record_sent = sql.SQL(RECORD_SENT).format(env=env).as_bytes()
-        self._record_failed = sql.SQL(RECORD_FAILED).format(env=env).as_bytes()
-
-    def claim(self, session: Session) -> Mail | None:
-        """Claim the mail that has been due for longest; it comes back after its lease."""
-        cursor = session.cursor(row_factory=class_row(Mail))
-        return cursor.execute(self._claim, {"lease": LEASE}).fetchone()
-
-    def record_sent(self, session: Session, mail: Mail) -> None:
-        """Record that the server has taken it."""
-        session.execute(self._record_sent, {"id": mail.id})
-
-    def record_failed(self, session: Session, mail: Mail, *, error: str, delay: timedelta) -> None:
-        """Record why it was not taken, and when to try again."""
-        values = {"id": mail.id, "attempts": mail.attempts, "error": error, "delay": delay}
-        session.execute(self._record_failed, values)
+def record_failed(session: Session, mail: Mail, *, error: str, delay: timedelta) -> None:
+    """Record why it was not taken, and when to try again."""
+    values = {"id": mail.id, "attempts": mail.attempts, "error": error, "delay": delay}
+    session.execute(RECORD_FAILED, values)

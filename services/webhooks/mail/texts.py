@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from services.core.environments import Environment
 from services.core.timestamps import rfc3339
 from services.core.wording import counted
-from services.domain.webhooks.states import MailKind
 from services.webhooks.delivery.schedule import MAX_ATTEMPTS
 from services.webhooks.mail.store import Mail
+from services.webhooks.words import MailKind
 
 API_URLS = {
     Environment.LIVE: "https://api.inventory.example",

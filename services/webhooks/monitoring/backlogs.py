@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from services.webhooks.monitoring.store import Backlog, Deliveries, MonitoringStore
+from services.webhooks.monitoring.store import Backlog, Deliveries, read_deliveries, read_outbox
 from services.webhooks.queue import Lane, QueueAwayError, Wakeups
 from services.webhooks.sessions import Session
 
@@ -39,9 +39,8 @@ class Pace:
 class OutboxBacklog(Collector):
     """Changes that wait for a relay."""
 
-    def __init__(self, store: MonitoringStore, *, pace: Pace, now: Now) -> None:
+    def __init__(self, *, pace: Pace, now: Now) -> None:
         """`now` is an aware time."""
-        self._store = store
         self._pace = pace
         self._now = now
         self._seen: Backlog | None = None
@@ -49,7 +48,7 @@ class OutboxBacklog(Collector):
     def look(self, session: Session) -> None:
         """Look, if it is time."""
         if self._pace.is_due():
-            self._seen = self._store.outbox(session)
+            self._seen = read_outbox(session)
 
     def collect(self) -> Iterable[Metric]:
         """Return what was seen last."""
@@ -68,9 +67,8 @@ class OutboxBacklog(Collector):
 class DeliveryBacklog(Collector):
     """Deliveries that wait for workers, for their retry, or for a person."""
 
-    def __init__(self, store: MonitoringStore, *, pace: Pace, now: Now) -> None:
+    def __init__(self, *, pace: Pace, now: Now) -> None:
         """`now` is an aware time."""
-        self._store = store
         self._pace = pace
         self._now = now
         self._seen: Deliveries | None = None
@@ -78,7 +76,7 @@ class DeliveryBacklog(Collector):
     def look(self, session: Session) -> None:
         """Look, if it is time."""
         if self._pace.is_due():
-            self._seen = self._store.deliveries(session)
+            self._seen = read_deliveries(session)
 
     def collect(self) -> Iterable[Metric]:
         """Return what was seen last."""

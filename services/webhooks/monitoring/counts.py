@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import AttemptOutcome
 from services.webhooks.faults import FaultStep

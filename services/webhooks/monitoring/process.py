@@ -8,10 +8,9 @@ from typing import TypeVar
 
 from prometheus_client.registry import Collector
 
-from services.core.environments import Environment
 from services.core.metrics import exposition, make_registry
 from services.core.stored_secrets import StoredSecrets
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import Decision
 from services.webhooks.monitoring.backlogs import (
@@ -28,7 +27,6 @@ from services.webhooks.monitoring.counts import (
 )
 from services.webhooks.monitoring.loops import Loop, Loops
 from services.webhooks.monitoring.messages import MessageCounts
-from services.webhooks.monitoring.store import MonitoringStore
 from services.webhooks.queue import Wakeups
 from services.webhooks.sessions import Session
 
@@ -40,9 +38,8 @@ C = TypeVar("C", bound=Collector)
 class ProcessMetrics:
     """What a process counts; worker and slow-worker in one process share what both count."""
 
-    def __init__(self, environment: Environment) -> None:
-        """Take the environment whose programs they are."""
-        self._store = MonitoringStore(environment)
+    def __init__(self) -> None:
+        """Make the registry."""
         self._registry = make_registry()
         self._secrets: StoredSecrets | None = None
         self.loops = self._shown(Loops(time.monotonic))
@@ -89,13 +86,13 @@ class ProcessMetrics:
 
     def watch_relay(self, poll_seconds: float) -> AfterRound:
         """Show the relay's backlog; return what it calls after each round."""
-        backlog = OutboxBacklog(self._store, pace=Pace(time.monotonic), now=_now)
+        backlog = OutboxBacklog(pace=Pace(time.monotonic), now=_now)
         return _after_round(self.loops.add("relay", pause=poll_seconds), self._shown(backlog).look)
 
     def watch_scheduler(self, poll_seconds: float, wakeups: Wakeups) -> AfterRound:
         """Show the deliveries and the queues; return what the scheduler calls after each round."""
         self._shown(QueueDepths(wakeups))
-        backlog = DeliveryBacklog(self._store, pace=Pace(time.monotonic), now=_now)
+        backlog = DeliveryBacklog(pace=Pace(time.monotonic), now=_now)
         loop = self.loops.add("scheduler", pause=poll_seconds)
         return _after_round(loop, self._shown(backlog).look)
 

@@ -9,9 +9,6 @@ a million changes to relay.
 from datetime import datetime
 from typing import NamedTuple
 
-from psycopg import sql
-
-from services.core.environments import Environment
 from services.webhooks.sessions import Session
 
 MOST = 10_000  # rows; by then it is a backlog, whatever its length
@@ -35,21 +32,43 @@ class Deliveries(NamedTuple):
 # stock_changes_to_relay; ids follow the times closely enough.
 OUTBOX = """
 SELECT count(*), (
-    SELECT changed_at FROM {env}.stock_changes WHERE NOT relayed ORDER BY id LIMIT 1
-) FROM (SELECT FROM {env}.stock_changes WHERE NOT relayed LIMIT %(most)s) AS waiting
+    SELECT changed_at FROM stock_changes WHERE NOT relayed ORDER BY id LIMIT 1
+) FROM (SELECT FROM stock_changes WHERE NOT relayed LIMIT %(most)s) AS waiting
 """
+
+
+def read_outbox(session: Session) -> Backlog:
+    """Return the changes that were not yet relayed."""
+    ((rows, oldest),) = session.execute(OUTBOX, {"most": MOST}).fetchall()
+    return Backlog(rows, oldest)
+
 
 # endpoints_in_use and deliveries_due, as the scheduler's DUE_ENDPOINTS looks at them twice a
 # second: each endpoint and state by itself, or the planner reads whole backlogs. The limit ends the
 # walk over the endpoints.
-COUNT_UNFINISHED = """
+COUNT_DUE = """
 SELECT count(*) FROM (
-    SELECT FROM {env}.endpoints CROSS JOIN (VALUES ('pending'), ('retrying')) AS open (state)
+    SELECT FROM endpoints CROSS JOIN (VALUES ('pending'), ('retrying')) AS open (state)
     CROSS JOIN LATERAL (
-        SELECT FROM {env}.deliveries
+        SELECT FROM deliveries
         WHERE endpoint_id = endpoints.id AND deliveries.state = open.state
             AND deliveries.state IN ('pending', 'retrying')
-            AND next_attempt_at {is_when} now()
+            AND next_attempt_at <= now()
+        LIMIT %(most)s
+    ) AS found
+    WHERE endpoints.state <> 'deleted' OR kept_until IS NULL
+    LIMIT %(most)s
+) AS counted
+"""
+
+COUNT_WAITING = """
+SELECT count(*) FROM (
+    SELECT FROM endpoints CROSS JOIN (VALUES ('pending'), ('retrying')) AS open (state)
+    CROSS JOIN LATERAL (
+        SELECT FROM deliveries
+        WHERE endpoint_id = endpoints.id AND deliveries.state = open.state
+            AND deliveries.state IN ('pending', 'retrying')
+            AND next_attempt_at > now()
         LIMIT %(most)s
     ) AS found
     WHERE endpoints.state <> 'deleted' OR kept_until IS NULL
@@ -59,9 +78,9 @@ SELECT count(*) FROM (
 
 OLDEST_DUE = """
 SELECT min(first.next_attempt_at)
-FROM {env}.endpoints CROSS JOIN (VALUES ('pending'), ('retrying')) AS open (state)
+FROM endpoints CROSS JOIN (VALUES ('pending'), ('retrying')) AS open (state)
 CROSS JOIN LATERAL (
-    SELECT next_attempt_at FROM {env}.deliveries
+    SELECT next_attempt_at FROM deliveries
     WHERE endpoint_id = endpoints.id AND deliveries.state = open.state
         AND deliveries.state IN ('pending', 'retrying')
     ORDER BY next_attempt_at LIMIT 1
@@ -72,38 +91,16 @@ WHERE (endpoints.state <> 'deleted' OR kept_until IS NULL) AND first.next_attemp
 # deliveries_failed_anywhere
 COUNT_EXHAUSTED = """
 SELECT count(*) FROM (
-    SELECT FROM {env}.deliveries WHERE state = 'exhausted' LIMIT %(most)s
+    SELECT FROM deliveries WHERE state = 'exhausted' LIMIT %(most)s
 ) AS counted
 """
 
 
-class MonitoringStore:
-    """What is counted in one environment."""
-
-    def __init__(self, environment: Environment) -> None:
-        """Take the environment whose rows they are."""
-        env = sql.Identifier(environment)
-        count = sql.SQL(COUNT_UNFINISHED)
-        self._outbox = sql.SQL(OUTBOX).format(env=env).as_bytes()
-        self._due = count.format(env=env, is_when=sql.SQL("<=")).as_bytes()
-        self._waiting = count.format(env=env, is_when=sql.SQL(">")).as_bytes()
-        self._oldest_due = sql.SQL(OLDEST_DUE).format(env=env).as_bytes()
-        self._exhausted = sql.SQL(COUNT_EXHAUSTED).format(env=env).as_bytes()
-
-    def outbox(self, session: Session) -> Backlog:
-        """Return the changes that were not yet relayed."""
-        ((rows, oldest),) = session.execute(self._outbox, {"most": MOST}).fetchall()
-        return Backlog(rows, oldest)
-
-    def deliveries(self, session: Session) -> Deliveries:
-        """Return the deliveries that are not finished, or ended badly."""
-        due, waiting, exhausted = (
-            self._count(session, each) for each in (self._due, self._waiting, self._exhausted)
-        )
-        ((oldest,),) = session.execute(self._oldest_due).fetchall()
-        return Deliveries(Backlog(due, oldest), waiting, exhausted)
-
-    @staticmethod
-    def _count(session: Session, statement: bytes) -> int:
-        ((rows,),) = session.execute(statement, {"most": MOST}).fetchall()
-        return int(rows)
+def read_deliveries(session: Session) -> Deliveries:
+    """Return the deliveries that are not finished, or ended badly."""
+    due, waiting, exhausted = (
+        int(session.execute(each, {"most": MOST}).fetchall()[0][0])
+        for each in (COUNT_DUE, COUNT_WAITING, COUNT_EXHAUSTED)
+    )
+    ((oldest,),) = session.execute(OLDEST_DUE).fetchall()
+    return Deliveries(Backlog(due, oldest), waiting, exhausted)

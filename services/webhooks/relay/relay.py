@@ -15,7 +15,8 @@ from services.domain.events import events_of_change
 from services.domain.stock import item_json
 from services.webhooks.faults import FaultStep, OnFault, ignore_fault
 from services.webhooks.queue import Lane, Wakeups
-from services.webhooks.relay.store import Change, NewEvent, RelayStore, Scheduled
+from services.webhooks.relay import store
+from services.webhooks.relay.store import Change, NewEvent, Scheduled
 from services.webhooks.sessions import Session, run_in_sessions
 from services.webhooks.waking import Waker
 
@@ -52,7 +53,6 @@ class Relay:
         """
         self._database_url = database_url
         self._environment = environment
-        self._store = RelayStore(environment)
         self._waker = Waker(wakeups)
         self._poll = poll_seconds
         self._batch = batch
@@ -73,9 +73,10 @@ class Relay:
 
         run_in_sessions(
             self._database_url,
-            f"{self._environment} relay",
+            "relay",
+            self._environment,
             stop=stop,
-            begin=self._store.listen,
+            begin=lambda session: store.listen(session, self._environment),
             step=step,
         )
 
@@ -90,7 +91,7 @@ class Relay:
             with session.transaction():
                 changes = self._take(session)
                 events = [event for change in changes for event in new_events(change)]
-                scheduled = self._store.store_events(session, events) if events else []
+                scheduled = store.store_events(session, events) if events else []
         except Exception as exc:
             if session.closed or not changes or len(self._aside) >= ASIDE_MOST:
                 raise
@@ -104,7 +105,7 @@ class Relay:
         now = self._clock()
         self._aside = {each: until for each, until in self._aside.items() if now < until}
         batch = 1 if self._one_by_one else self._batch
-        return self._store.take_changes(session, batch, aside=list(self._aside))
+        return store.take_changes(session, self._environment, batch, aside=list(self._aside))
 
     def _set_apart(self, changes: Sequence[Change], exc: Exception) -> None:
         if len(changes) > 1:

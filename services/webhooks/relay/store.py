@@ -5,11 +5,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from psycopg import sql
-
 from services.core.environments import Environment
-from services.domain.webhooks.locks import HOLD_TOGETHER
-from services.schema.locks import RELAYING
+from services.domain.relay_lock import SHARE_RELAY_LOCK, relay_lock
+from services.domain.stock import LISTEN
 from services.webhooks.sessions import Session
 
 
@@ -44,16 +42,32 @@ class Scheduled(NamedTuple):
     deliveries: int
 
 
+def listen(session: Session, environment: Environment) -> None:
+    """Ask to be notified of changes."""
+    session.execute(LISTEN[environment])
+
+
 # What another relay has locked is its business. An array, as the planner takes it for short and
 # goes by the primary key however long the table is and whatever its statistics say.
 TAKE_CHANGES = """
-UPDATE {env}.stock_changes SET relayed = true
+UPDATE stock_changes SET relayed = true
 WHERE id = ANY (ARRAY (
-    SELECT id FROM {env}.stock_changes WHERE NOT relayed AND id <> ALL (%(aside)s::bigint[])
+    SELECT id FROM stock_changes WHERE NOT relayed AND id <> ALL (%(aside)s::bigint[])
     ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 ))
 RETURNING id, product_id, old_quantity, new_quantity, version, changed_at, request_id
 """
+
+
+def take_changes(
+    session: Session, environment: Environment, batch: int, *, aside: Sequence[int] = ()
+) -> list[Change]:
+    """Mark up to `batch` changes as relayed, oldest first but those `aside`; return them."""
+    session.execute(SHARE_RELAY_LOCK, relay_lock(environment))
+    values = {"batch": batch, "aside": list(aside)}
+    rows = session.execute(TAKE_CHANGES, values).fetchall()
+    return sorted(Change._make(row) for row in rows)
+
 
 # Events get their ids in the order given. Endpoints are looked up after the changes were taken, so
 # that one registered before a change was committed is always found.
@@ -65,15 +79,15 @@ WITH given AS (
     ) WITH ORDINALITY
         AS given (event_type, product_id, version, occurred_at, data, request_id, place)
 ), stored AS (
-    INSERT INTO {env}.events (event_type, product_id, version, occurred_at, data, request_id)
+    INSERT INTO events (event_type, product_id, version, occurred_at, data, request_id)
     SELECT event_type, product_id, version, occurred_at, data, request_id FROM given ORDER BY place
     RETURNING id, event_type
 ), subscribed AS MATERIALIZED (
     SELECT endpoints.id, endpoints.events, coalesce(endpoints.slow_until > now(), false) AS slow
-    FROM {env}.endpoints JOIN {env}.partners ON partners.id = endpoints.partner_id
+    FROM endpoints JOIN partners ON partners.id = endpoints.partner_id
     WHERE endpoints.state = 'active' AND partners.state = 'active'
 ), scheduled AS (
-    INSERT INTO {env}.deliveries (endpoint_id, event_id)
+    INSERT INTO deliveries (endpoint_id, event_id)
     SELECT subscribed.id, stored.id
     FROM stored JOIN subscribed ON stored.event_type = ANY (subscribed.events)
     ORDER BY stored.id
@@ -85,35 +99,10 @@ GROUP BY scheduled.endpoint_id, subscribed.slow
 """
 
 
-class RelayStore:
-    """What the relay asks of PostgreSQL."""
-
-    def __init__(self, environment: Environment) -> None:
-        """Take the environment whose outbox it is."""
-        env = sql.Identifier(environment)
-        self._relaying = {"relaying": RELAYING[environment]}
-        self._take_changes = sql.SQL(TAKE_CHANGES).format(env=env).as_bytes()
-        self._store_events = sql.SQL(STORE_EVENTS).format(env=env).as_bytes()
-        channel = sql.Identifier(environment.stock_channel)
-        self._listen = sql.SQL("LISTEN {}").format(channel).as_bytes()
-
-    def listen(self, session: Session) -> None:
-        """Ask to be notified of changes."""
-        session.execute(self._listen)
-
-    def take_changes(
-        self, session: Session, batch: int, *, aside: Sequence[int] = ()
-    ) -> list[Change]:
-        """Mark up to `batch` changes as relayed, oldest first but those `aside`; return them."""
-        session.execute(HOLD_TOGETHER, self._relaying)
-        values = {"batch": batch, "aside": list(aside)}
-        rows = session.execute(self._take_changes, values).fetchall()
-        return sorted(Change._make(row) for row in rows)
-
-    def store_events(self, session: Session, events: Sequence[NewEvent]) -> list[Scheduled]:
-        """Store events and a delivery of each for every subscriber of its type."""
-        names = ("types", "products", "versions", "times", "data", "request_ids")
-        columns = zip(*events, strict=True) if events else [()] * len(names)
-        given = {name: list(column) for name, column in zip(names, columns, strict=True)}
-        rows = session.execute(self._store_events, given)
-        return [Scheduled._make(row) for row in rows.fetchall()]
+def store_events(session: Session, events: Sequence[NewEvent]) -> list[Scheduled]:
+    """Store events and a delivery of each for every subscriber of its type."""
+    names = ("types", "products", "versions", "times", "data", "request_ids")
+    columns = zip(*events, strict=True) if events else [()] * len(names)
+    given = {name: list(column) for name, column in zip(names, columns, strict=True)}
+    rows = session.execute(STORE_EVENTS, given)
+    return [Scheduled._make(row) for row in rows.fetchall()]

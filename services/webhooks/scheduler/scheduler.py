@@ -16,8 +16,9 @@ from services.core.environments import Environment
 from services.webhooks.delivery.claims import LEASE
 from services.webhooks.faults import FaultStep, OnFault, ignore_fault
 from services.webhooks.queue import Lane, Wakeups
-from services.webhooks.scheduler.retention import Retention
-from services.webhooks.scheduler.store import DueEndpoint, SchedulerStore
+from services.webhooks.scheduler import store
+from services.webhooks.scheduler.retention import delete_some
+from services.webhooks.scheduler.store import DueEndpoint
 from services.webhooks.sessions import Session, run_in_sessions
 from services.webhooks.waking import Waker
 
@@ -51,8 +52,6 @@ class Scheduler:
         """Take `clock` as monotonic seconds; `on_fault` hears of each fault of ours."""
         self._database_url = database_url
         self._environment = environment
-        self._store = SchedulerStore(environment)
-        self._retention = Retention(environment)
         self._waker = Waker(wakeups)
         self._poll = poll_seconds
         self._clock = clock
@@ -74,15 +73,16 @@ class Scheduler:
             self._after_round(session)
             stop.wait(self._poll)
 
-        name = f"{self._environment} scheduler"
-        run_in_sessions(self._database_url, name, stop=stop, begin=begin, step=step)
+        run_in_sessions(
+            self._database_url, "scheduler", self._environment, stop=stop, begin=begin, step=step
+        )
 
     def make_pass(self, session: Session) -> None:
         """Do everything once; what fails of it, the next pass tries again."""
         if self._clock() >= self._leases_known_at:
             self._release_lapsed(session)
         with self._going_on(session, "due endpoints"):
-            due = self._store.due_endpoints(session)
+            due = store.due_endpoints(session)
             with self._going_on(session, "cancelling"):
                 self._cancel(session, [each.endpoint_id for each in due if not each.is_active])
             self._wake([each for each in due if each.is_active])
@@ -90,15 +90,15 @@ class Scheduler:
             self._tidy(session)
 
     def _release_lapsed(self, session: Session) -> None:
-        for endpoint_id in self._store.endpoints_with_lapsed(session, LAPSED_BATCH):
+        for endpoint_id in store.endpoints_with_lapsed(session, LAPSED_BATCH):
             with self._going_on(session, "lapsed leases"):
                 self._release_lapsed_of(session, endpoint_id)
 
     def _release_lapsed_of(self, session: Session, endpoint_id: UUID) -> None:
         """Release an endpoint's lapsed claims, in one transaction, and have it woken at once."""
         with session.transaction():
-            lapsed = self._store.take_lapsed(session, endpoint_id, LAPSED_BATCH)
-            self._store.release(session, endpoint_id, lapsed)
+            lapsed = store.take_lapsed(session, endpoint_id, LAPSED_BATCH)
+            store.release_lapsed(session, endpoint_id, lapsed)
         if not lapsed:  # another scheduler was here, or somebody has the endpoint's turn
             return
         for each in lapsed:
@@ -114,7 +114,7 @@ class Scheduler:
 
     def _cancel(self, session: Session, endpoints: list[UUID]) -> None:
         """Cancel the due deliveries of endpoints that are not active."""
-        cancelled = self._store.cancel(session, endpoints, CANCEL_BATCH) if endpoints else 0
+        cancelled = store.cancel(session, endpoints, CANCEL_BATCH) if endpoints else 0
         if cancelled:
             log.info("deliveries.cancelled", deliveries=cancelled)
 
@@ -139,7 +139,7 @@ class Scheduler:
                 self._woken[each.endpoint_id] = now
 
     def _tidy(self, session: Session) -> None:
-        if self._clock() >= self._tidy_at and not self._retention.delete_some(session):
+        if self._clock() >= self._tidy_at and not delete_some(session):
             self._tidy_at = self._clock() + TIDY_EVERY
 
     @contextmanager

@@ -9,13 +9,12 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import sql
 
-from services.admin.deliveries.rows import DeliveryState as AdminDeliveryState
 from services.admin.tokens.rows import Role
 from services.core.encryption import SecretBox
 from services.core.environments import Environment
 from services.domain.events import EventType
-from services.domain.redelivery import ARRIVED, MISSED, REPLAY_MOST
-from services.domain.webhooks.states import DeliveryState
+from services.domain.redelivery import REPLAY_MOST
+from services.domain.states import DeliveryState
 from services.local.children import free_port
 from services.local.valkey import RunningValkey
 from services.webhooks.secrets import new_secret
@@ -403,8 +402,3 @@ def test_a_retry_leads_to_a_real_delivery_though_nobody_is_woken(
         assert receiver.connections == 1
     one = run.json(f"deliveries show {endpoint} {event} {UNDER}")
     assert [(each["series"], each["outcome"]) for each in one["attempts"]] == [(2, "delivered")]
-
-
-def test_the_words_are_those_of_the_webhooks_service() -> None:
-    assert [*AdminDeliveryState] == [*DeliveryState]
-    assert sorted((*MISSED, ARRIVED)) == sorted(FINISHED)

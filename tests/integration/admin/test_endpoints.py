@@ -9,15 +9,13 @@ import httpx
 import psycopg
 import pytest
 
-from services.admin.endpoints.rows import EndpointState
 from services.admin.tokens.rows import Role
 from services.core.environments import Environment
+from services.domain import states
 from services.domain.events import EventType
-from services.domain.webhooks import states
-from services.domain.webhooks.locks import HOLD_TOGETHER
-from services.domain.webhooks.states import DeliveryState
+from services.domain.relay_lock import SHARE_RELAY_LOCK, relay_lock
+from services.domain.states import DeliveryState
 from services.local.valkey import RunningValkey
-from services.schema.locks import RELAYING
 from tests.admin_process import AdminProcess, CommandLine
 from tests.conftest import Database
 from tests.webhook_rows import WebhookRows
@@ -220,7 +218,7 @@ def test_enabling_waits_for_a_relay_that_saw_it_disabled(
 ) -> None:
     endpoint = rows.endpoint(rows.partner(), state="disabled")
     with psycopg.connect(shared.owner_url) as relay:
-        relay.execute(HOLD_TOGETHER, {"relaying": RELAYING[Environment.SANDBOX]})
+        relay.execute(SHARE_RELAY_LOCK, relay_lock(Environment.SANDBOX))
         enabling = threading.Thread(target=run, args=(f"endpoints enable {endpoint} {UNDER}",))
         enabling.start()
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -259,7 +257,3 @@ def _patch(partner: httpx.Client, path: str, **fields: object) -> dict[str, Any]
     answer = partner.patch(path, json=fields)
     assert answer.status_code == 200, answer.text
     return answer.json()
-
-
-def test_the_states_are_those_of_the_webhooks_service() -> None:
-    assert [*EndpointState] == [*states.EndpointState]

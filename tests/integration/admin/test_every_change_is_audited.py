@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from services.admin.app import HANDLERS
 from services.core.external_text import UNFIT
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from tests.admin_process import AdminProcess, running_admin, settings_for
 from tests.conftest import Database
 from tests.webhook_rows import WebhookRows, connect_owner

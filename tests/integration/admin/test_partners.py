@@ -1,6 +1,5 @@
 """Partners of operations: made, changed, suspended, deleted, over HTTP and on the command line."""
 
-import re
 import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,6 @@ import httpx
 import psycopg
 import pytest
 
-from services.admin.partners.rows import PartnerState
 from services.admin.tokens.rows import Role
 from services.local.children import free_port
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
@@ -452,12 +450,3 @@ def test_the_command_line_does_the_same(http: httpx.Client, run: CommandLine) ->
         "partner.created", "partner.changed", "partner.changed", "partner.suspended",
         "partner.resumed", "partner.deleted",
     ]  # fmt: skip
-
-
-def test_states_are_those_of_the_schema(owner: psycopg.Connection[Any]) -> None:
-    row = owner.execute(
-        "SELECT pg_get_constraintdef(oid) FROM pg_constraint"
-        " WHERE conrelid = 'control.partners'::regclass AND conname = 'partner_state'"
-    ).fetchone()
-    assert row is not None
-    assert re.findall(r"'(\w+)'", row[0]) == list(PartnerState)

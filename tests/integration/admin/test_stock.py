@@ -12,6 +12,7 @@ from services.admin.audit.rows import Actor
 from services.admin.changes import Change
 from services.admin.stock.rows import set_stock
 from services.admin.tokens.rows import Role
+from services.core.database import use_environment
 from services.core.encryption import SecretBox
 from services.core.environments import Environment
 from services.core.http.bodies import BODY_LIMIT
@@ -286,6 +287,7 @@ def test_setting_a_product_that_is_removed_at_the_same_time_adds_it_again(
 
     def set_it() -> None:
         with psycopg.connect(database.url("admin")) as connection:
+            use_environment(connection, Environment.LIVE)
             change = Change(connection, Actor("cli:tests"), SecretBox(MASTER_KEY))
             done.append(set_stock(change, Environment.LIVE, "RACE", 9)[1])
 

@@ -49,9 +49,10 @@ def suspend(admin: Connection[TupleRow], name: str, state: str = "suspended") ->
 def test_a_suspended_partner_stays_at_the_gateway_with_its_working_keys(
     admin: Connection[TupleRow],
 ) -> None:
-    for name in ("acme", "zeta"):
-        change = Change(admin, Actor("cli:a-test"), BOX)
-        create_partner(change, name, "basic", "ops@acme.example", tiers=["basic"])
+    with admin.transaction():
+        for name in ("acme", "zeta"):
+            change = Change(admin, Actor("cli:a-test"), BOX)
+            create_partner(change, name, "basic", "ops@acme.example", tiers=["basic"])
     live = {add_key(admin, "acme", Environment.LIVE) for _ in range(2)}
     sandbox = add_key(admin, "acme", Environment.SANDBOX)
     other = add_key(admin, "zeta", Environment.LIVE)

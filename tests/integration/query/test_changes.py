@@ -14,6 +14,7 @@ import pytest
 from psycopg import AsyncConnection, Connection
 
 from services.core.availability import Availability
+from services.core.database import connection_options
 from services.core.environments import Environment
 from services.local.valkey import RunningValkey
 from services.query.cache import Cache, CacheAwayError
@@ -80,13 +81,19 @@ def feed_for(
     )
 
 
+async def reading(database: Database) -> AsyncConnection[Any]:
+    """Return a connection as the feed opens it."""
+    options = connection_options("a test", Environment.LIVE)
+    return await AsyncConnection.connect(database.url("live_query"), **options)
+
+
 @asynccontextmanager
 async def opened(
     database: Database, cache: object, clock: Callable[[], float] = time.time
 ) -> AsyncGenerator[Callable[[], Awaitable[int]]]:
     """Give the feed's catch_up on a connection; it has looked once."""
     feed = feed_for(database, cache, clock)
-    connection = await AsyncConnection.connect(database.url("live_query"), autocommit=True)
+    connection = await reading(database)
     async with connection:
         await feed.catch_up(connection)
         yield lambda: feed.catch_up(connection)
@@ -256,7 +263,7 @@ def test_memory_is_told_though_the_cache_takes_nothing(
         cache.away = True
         memory = Memory(Bounds(10_000, 10_000_000), max_age=timedelta(seconds=25), clock=time.time)
         feed = feed_for(database, cache, time.time, memory)
-        connection = await AsyncConnection.connect(database.url("live_query"), autocommit=True)
+        connection = await reading(database)
         async with connection:
             await feed.catch_up(connection)
             writer.execute("UPDATE live.products SET quantity = 4242")
@@ -274,7 +281,7 @@ def test_a_database_that_is_not_as_far_on_as_before_is_taken_as_new(
         cache = RecordingCache()
         feed = feed_for(database, cache, time.time)
         feed._seen = "900000000:900000000:"
-        connection = await AsyncConnection.connect(database.url("live_query"), autocommit=True)
+        connection = await reading(database)
         async with connection:
             assert await feed.catch_up(connection) == 0
             writer.execute(SET, [401, ids[0]])
@@ -346,7 +353,7 @@ def test_what_memory_learned_before_the_first_look_is_not_believed(database: Dat
         memory = Memory(Bounds(100, 100_000), max_age=timedelta(seconds=25), clock=time.time)
         memory.put(Entry("EARLY", 1, b"{}"), now - 1)
         feed = feed_for(database, RecordingCache(), time.time, memory)
-        connection = await AsyncConnection.connect(database.url("live_query"), autocommit=True)
+        connection = await reading(database)
         async with connection:
             await feed.catch_up(connection)
             assert memory.look(["EARLY"]) == [None]

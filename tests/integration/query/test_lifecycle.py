@@ -187,7 +187,7 @@ def refuse_within(address: tuple[str, int], seconds: float) -> None:
 def test_an_unexpected_fault_is_a_500_that_says_nothing_and_a_log_that_says_all(
     shared_url: str, valkey: RunningValkey, tmp_path: Path
 ) -> None:
-    # The sandbox's role may not read live stock: a fault of the settings that no code expects.
+    # The sandbox's role finds no live stock: a fault of the settings that no code expects.
     url = shared_url.replace("live_query", "sandbox_query")
     settings = settings_for(url, valkey.url)
     with running_query(tmp_path, settings, wait_ready=False) as query, query.client() as client:
@@ -204,4 +204,4 @@ def test_an_unexpected_fault_is_a_500_that_says_nothing_and_a_log_that_says_all(
         assert client.get("/health/accepting").status_code == 200
         (event,) = query.events("request.failed")
         assert event["request_id"] == "look-for-me"
-        assert "InsufficientPrivilege" in event["exception"]
+        assert "UndefinedTable" in event["exception"]

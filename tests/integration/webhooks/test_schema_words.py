@@ -7,14 +7,11 @@ import pytest
 
 from services.core.environments import Environment
 from services.domain.events import STOCK_EVENTS, EventType
-from services.domain.webhooks.states import (
-    DeliveryState,
-    DisabledReason,
-    EndpointState,
-    MailKind,
-    Simulation,
-)
+from services.domain.redelivery import ARRIVED, MISSED, RETRY
+from services.domain.states import DeliveryState, DisabledReason, EndpointState, PartnerState
 from services.webhooks.delivery.outcome import AttemptOutcome
+from services.webhooks.scheduler.retention import DELETE_DELIVERIES
+from services.webhooks.words import MailKind, Simulation
 from tests.conftest import Database
 
 CHECKS: dict[str, list[str]] = {
@@ -22,6 +19,7 @@ CHECKS: dict[str, list[str]] = {
     **{
         name: [str(each) for each in words]
         for name, words in {
+            "partner_state": PartnerState,
             "endpoint_state": EndpointState,
             "endpoint_disabled_reason": DisabledReason,
             "endpoint_simulation": Simulation,
@@ -42,11 +40,19 @@ def test_a_check_lists_the_words_of_the_code(database: Database, check: str) -> 
             " FROM pg_constraint WHERE conname = %s",
             [check],
         ).fetchall()
-    assert {schema for schema, _ in found} == set(Environment)
+    assert {schema for schema, _ in found} - {"control"} == set(Environment)
     for _, definition in found:
         assert sorted(re.findall(r"'([a-z_.]+)'", definition)) == sorted(CHECKS[check])
 
 
-def test_finished_states_are_those_that_the_scheduler_may_delete() -> None:
-    finished = [state for state in DeliveryState if state.finished]
-    assert finished == ["delivered", "exhausted", "cancelled"]
+FINISHED = [state for state in DeliveryState if state.finished]
+
+
+@pytest.mark.parametrize("statement", [RETRY, DELETE_DELIVERIES])
+def test_only_finished_deliveries_are_sent_again_or_deleted(statement: str) -> None:
+    (states,) = re.findall(r"state IN \((.*)\)", statement)
+    assert re.findall(r"'(\w+)'", states) == FINISHED
+
+
+def test_a_replay_takes_what_a_retry_takes() -> None:
+    assert sorted((*MISSED, ARRIVED)) == sorted(FINISHED)

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from services.domain.events import EventType
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
 from tests.webhook_rows import WebhookRows
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.domain.webhooks.states import DisabledReason
+from services.domain.states import DisabledReason
 from tests.integration.webhooks.api.conftest import ENDPOINT_LIMIT, URL, WEBHOOKS, PartnerClient
 from tests.webhook_rows import WebhookRows
 from tools.query_process import QueryProcess

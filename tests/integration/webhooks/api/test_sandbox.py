@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from services.domain.webhooks.states import Simulation
+from services.webhooks.words import Simulation
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
 from tests.webhook_rows import WebhookRows
 from tools.query_process import QueryProcess

@@ -30,7 +30,11 @@ def rows(database: Database) -> Generator[WebhookRows]:
 @pytest.fixture
 def pool(database: Database) -> Generator[ThreadPool]:
     pool = make_thread_pool(
-        database.url("sandbox_webhooks"), name="test", size=8, statement_timeout_ms=5_000
+        database.url("sandbox_webhooks"),
+        name="test",
+        environment=SANDBOX,
+        size=8,
+        statement_timeout_ms=5_000,
     )
     pool.open()
     yield pool
@@ -40,8 +44,8 @@ def pool(database: Database) -> Generator[ThreadPool]:
 @pytest.fixture
 def store_of(pool: ThreadPool) -> StoreOf:
     def make(lane: Lane) -> Store:
-        records = Records(SANDBOX, schedule=RetrySchedule(DELAYS), disable_after=timedelta(days=3))
-        return Store(pool, Claims(SANDBOX, lane), records, chance=lambda: 0.5)
+        records = Records(schedule=RetrySchedule(DELAYS), disable_after=timedelta(days=3))
+        return Store(pool, Claims(lane), records, chance=lambda: 0.5)
 
     return make
 

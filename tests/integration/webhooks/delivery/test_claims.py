@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery import claims
 from services.webhooks.delivery.claims import IN_FLIGHT, LEASE
 from services.webhooks.delivery.outcome import AttemptOutcome, Decision, Verdict

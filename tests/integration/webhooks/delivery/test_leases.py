@@ -9,7 +9,6 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from services.core.database import ThreadPool
-from services.core.environments import Environment
 from services.webhooks.delivery.claims import LEASE, Claim
 from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.store import Store
@@ -19,7 +18,7 @@ from tools.waiting import wait_for
 
 @pytest.fixture
 def leases(pool: ThreadPool) -> Leases:
-    return Leases(pool, Environment.SANDBOX)
+    return Leases(pool)
 
 
 @pytest.fixture

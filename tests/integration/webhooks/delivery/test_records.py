@@ -9,8 +9,7 @@ import pytest
 from psycopg import Connection
 
 from services.core.database import ThreadPool
-from services.core.environments import Environment
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import Claim, Claims
 from services.webhooks.delivery.outcome import AttemptOutcome, Decision, InDoubt, Verdict
 from services.webhooks.delivery.records import Records
@@ -226,12 +225,10 @@ def test_a_record_and_the_claim_after_it_are_one_transaction(
             connection.execute("SELECT 1 / 0").fetchone()
 
     event = rows.delivery(endpoint)
-    records = Records(
-        Environment.SANDBOX, schedule=RetrySchedule(DELAYS), disable_after=timedelta(days=3)
-    )
-    store = Store(pool, Claims(Environment.SANDBOX, Lane.FAST), records, chance=lambda: 0.5)
+    records = Records(schedule=RetrySchedule(DELAYS), disable_after=timedelta(days=3))
+    store = Store(pool, Claims(Lane.FAST), records, chance=lambda: 0.5)
     claim = claimed(store, endpoint)
-    broken = Store(pool, Broken(Environment.SANDBOX, Lane.FAST), records, chance=lambda: 0.5)
+    broken = Store(pool, Broken(Lane.FAST), records, chance=lambda: 0.5)
     with pytest.raises(psycopg.errors.DivisionByZero):
         broken.record_delivered(claim, DELIVERED, seconds=0.1, claim_next=True)
     assert rows.states(endpoint) == {event: "sending"}

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from services.core.environments import Environment
-from services.domain.webhooks.states import MailKind
 from services.webhooks.mail.mailer import Mailer
 from services.webhooks.sessions import Session, connect
+from services.webhooks.words import MailKind
 from tests.conftest import Database
 from tests.smtp_servers import MailServer, mail_server
 from tests.webhook_rows import WebhookRows, connect_owner
@@ -28,7 +28,7 @@ def rows(database: Database) -> Generator[WebhookRows]:
 @pytest.fixture
 def session(database: Database) -> Generator[Session]:
     """A connection as the mailer's own role has it."""
-    with closing(connect(database.url("sandbox_webhooks"), "test")) as session:
+    with closing(connect(database.url("sandbox_webhooks"), "test", Environment.SANDBOX)) as session:
         yield session
 
 

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.core.settings import SettingsError
-from services.domain.webhooks.states import DeliveryState, MailKind
+from services.domain.states import DeliveryState
 from services.local.children import free_port
 from services.webhooks.faults import FaultStep
 from services.webhooks.mail import mailer as mailer_module
@@ -18,6 +18,7 @@ from services.webhooks.mail.mailer import Mailer
 from services.webhooks.mail.store import Mail
 from services.webhooks.monitoring.counts import MailOutcome
 from services.webhooks.sessions import Session
+from services.webhooks.words import MailKind
 from tests.integration.webhooks.mail.conftest import AddMail, MakeMailer
 from tests.smtp_servers import MailServer, raw_server
 from tests.webhook_rows import WebhookRows

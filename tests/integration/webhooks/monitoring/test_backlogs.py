@@ -9,10 +9,9 @@ import pytest
 from prometheus_client.registry import Collector
 
 from services.core.environments import Environment
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.monitoring import store as statements
 from services.webhooks.monitoring.backlogs import EVERY, DeliveryBacklog, OutboxBacklog, Pace
-from services.webhooks.monitoring.store import MonitoringStore
 from services.webhooks.sessions import Session, connect
 from tests.clock import Clock
 from tests.conftest import Database
@@ -29,7 +28,7 @@ def rows(database: Database) -> Generator[WebhookRows]:
 
 @pytest.fixture
 def session(database: Database) -> Generator[Session]:
-    with closing(connect(database.url("sandbox_webhooks"), "test")) as session:
+    with closing(connect(database.url("sandbox_webhooks"), "test", Environment.SANDBOX)) as session:
         yield session
 
 
@@ -52,7 +51,7 @@ def values(collector: Collector) -> dict[str, float]:
 def test_the_outbox_is_what_was_not_relayed_and_how_long_it_waits(
     rows: WebhookRows, session: Session, kept: dict[str, Any], clock: Clock
 ) -> None:
-    backlog = OutboxBacklog(MonitoringStore(Environment.SANDBOX), **kept)
+    backlog = OutboxBacklog(**kept)
     assert values(backlog) == {}
     backlog.look(session)
     assert values(backlog) == {"webhook_outbox_changes": 0, "webhook_outbox_oldest_seconds": 0}
@@ -78,7 +77,7 @@ def test_deliveries_are_counted_by_what_they_wait_for(
         rows.delivery(endpoint, due_in="5 minutes", state=DeliveryState.RETRYING, attempts=1)
         rows.delivery(endpoint, state=DeliveryState.DELIVERED, attempts=1)
     rows.delivery(one, state=DeliveryState.EXHAUSTED, attempts=5)
-    backlog = DeliveryBacklog(MonitoringStore(Environment.SANDBOX), **kept)
+    backlog = DeliveryBacklog(**kept)
     backlog.look(session)
     found = values(backlog)
     assert (found["due"], found["waiting"], found["exhausted"]) == (4, 2, 1)
@@ -94,7 +93,7 @@ def test_a_count_ends_where_it_is_a_backlog_anyway(
         rows.set_stock(f"P-{number}", 1)
         for endpoint in endpoints:
             rows.delivery(endpoint)
-    outbox = OutboxBacklog(MonitoringStore(Environment.SANDBOX), **kept)
+    outbox = OutboxBacklog(**kept)
     outbox.look(session)
     assert values(outbox)["webhook_outbox_changes"] == 3
-    assert MonitoringStore(Environment.SANDBOX).deliveries(session).due.rows == 3
+    assert statements.read_deliveries(session).due.rows == 3

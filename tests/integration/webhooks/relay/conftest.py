@@ -32,7 +32,7 @@ def wakeups() -> RecordedWakeups:
 @pytest.fixture
 def session(database: Database) -> Generator[Session]:
     """A connection as the relay's own role has it."""
-    with closing(connect(database.url("sandbox_webhooks"), "test")) as session:
+    with closing(connect(database.url("sandbox_webhooks"), "test", Environment.SANDBOX)) as session:
         yield session
 
 

@@ -9,14 +9,12 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from services.core.environments import Environment
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import LEASE
 from services.webhooks.faults import FaultStep
 from services.webhooks.queue import Lane
 from services.webhooks.scheduler import store
 from services.webhooks.scheduler.scheduler import Scheduler
-from services.webhooks.scheduler.store import SchedulerStore
 from services.webhooks.sessions import Session
 from tests.clock import Clock
 from tests.conftest import Database
@@ -135,7 +133,6 @@ def test_one_endpoint_that_fails_to_be_released_holds_up_nothing_else(
 
     def failing(
         connection: Session,
-        environment: Environment,
         endpoint_id: UUID,
         *args: object,
         **more: Any,  # noqa: ANN401
@@ -143,7 +140,7 @@ def test_one_endpoint_that_fails_to_be_released_holds_up_nothing_else(
         if endpoint_id == bad:
             for each in statements:
                 connection.execute(each)
-        release(connection, environment, endpoint_id, *args, **more)
+        release(connection, endpoint_id, *args, **more)
 
     monkeypatch.setattr(store, "release", failing)
     faults: list[FaultStep] = []
@@ -348,7 +345,7 @@ def test_looking_for_due_endpoints_does_not_read_a_backlog(
     for prepare in ("SELECT 1", "ANALYZE sandbox.deliveries"):
         rows.run(prepare)
         reads = PageReads()
-        SchedulerStore(Environment.SANDBOX).due_endpoints(reads.of(session))
+        store.due_endpoints(reads.of(session))
         assert max(reads.fewest.values()) < 50
 
 
@@ -567,7 +564,7 @@ def test_what_is_known_of_a_removed_product_goes_with_its_removal(
 def test_an_endpoint_that_was_enabled_meanwhile_keeps_its_deliveries(
     rows: WebhookRows, session: Session, endpoint: UUID
 ) -> None:
-    event, store = rows.delivery(endpoint), SchedulerStore(Environment.SANDBOX)
+    event = rows.delivery(endpoint)
     other = rows.endpoint(rows.one("SELECT id FROM {env}.partners"), state="disabled")
     cancelled = rows.delivery(other)
     assert store.cancel(session, [endpoint, other], 10) == 1

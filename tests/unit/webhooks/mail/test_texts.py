@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from services.core.environments import Environment
 from services.core.mail_address import MailAddressError
-from services.domain.webhooks.states import MailKind
 from services.webhooks.mail.message import header_address, make_message
 from services.webhooks.mail.store import Mail
 from services.webhooks.mail.texts import API_URLS
+from services.webhooks.words import MailKind
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 5, tzinfo=UTC)
 ENDPOINT = UUID("00000000-0000-7000-8000-000000000002")

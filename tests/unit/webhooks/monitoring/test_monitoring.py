@@ -16,7 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.core.http.health import DependencyState, Readiness
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.webhooks.delivery.claims import Claim
 from services.webhooks.delivery.outcome import AttemptOutcome
 from services.webhooks.monitoring import health

@@ -11,7 +11,7 @@ import pytest
 from services.core.environments import Environment
 from services.domain.events import EventType
 from services.domain.redelivery import REPLAY_MOST
-from services.domain.webhooks.states import DeliveryState
+from services.domain.states import DeliveryState
 from services.local.valkey import RunningValkey
 from services.webhooks.queue import Lane, Wakeups, make_broker
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient

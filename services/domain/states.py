@@ -1,6 +1,13 @@
-"""States: the words that webhook rows carry; the schema's checks list the same."""
+"""Domain: the states of partners, endpoints and deliveries; the schema's checks list the same."""
 
 from enum import StrEnum
+
+
+class PartnerState(StrEnum):
+    """Whether a partner may call."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"  # every request gets 403 PARTNER_SUSPENDED, and nothing is sent to it
 
 
 class EndpointState(StrEnum):
@@ -34,21 +41,3 @@ class DeliveryState(StrEnum):
     def finished(self) -> bool:
         """Whether nothing more happens unless a person asks for it."""
         return self in {self.DELIVERED, self.EXHAUSTED, self.CANCELLED}
-
-
-class MailKind(StrEnum):
-    """What a technical contact is told."""
-
-    INCIDENT_OPENED = "incident_opened"
-    INCIDENT_CLOSED = "incident_closed"
-    ENDPOINT_GONE = "endpoint_gone"
-    ENDPOINT_DISABLED = "endpoint_disabled"
-
-
-class Simulation(StrEnum):
-    """What a partner makes its endpoint's next attempts look like, in the sandbox (A9)."""
-
-    TIMEOUT = "timeout"
-    SERVER_ERROR = "server_error"
-    DUPLICATE = "duplicate"
-    OUT_OF_ORDER = "out_of_order"

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from services.admin import master_key as reseal
+from services.admin import master_key_rotation
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
 from services.admin.gateway.consumers import read_consumers
-from services.admin.master_key import PLACES, Resealing, batches, write
+from services.admin.master_key_rotation import PLACES, MasterKeyRotation, batches, write
 from services.admin.settings import AdminSettings
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
@@ -176,9 +176,9 @@ def test_what_changed_meanwhile_with_the_old_key_is_told_as_still_needing_it(
 ) -> None:
     """A service that was not started anew goes on sealing with the old key."""
 
-    def overtaken(connection: Owner, place: reseal.Place) -> Iterator[Any]:
+    def overtaken(connection: Owner, place: master_key_rotation.Place) -> Iterator[Any]:
         for batch in batches(connection, place):
-            if place.column == "sealed":
+            if place.name == "api key":
                 other = SecretBox(OLD).seal(stored[batch[0].id])
                 owner.execute(
                     "UPDATE control.api_keys SET sealed = %s WHERE id = %s AND sealed = %s",
@@ -186,7 +186,7 @@ def test_what_changed_meanwhile_with_the_old_key_is_told_as_still_needing_it(
                 )
             yield batch
 
-    monkeypatch.setattr(reseal, "batches", overtaken)
+    monkeypatch.setattr(master_key_rotation, "batches", overtaken)
     result = with_keys(database, f"{NEW},{OLD}")("secrets reseal")
     assert (result.exit_code, "1 with an older one" in result.stdout) == (1, True), result.output
     assert "keep the older keys" in result.stderr
@@ -234,7 +234,7 @@ def test_a_run_that_breaks_off_is_noted_and_the_next_one_does_the_rest(
 
     admin = opened(database, owner, f"{NEW},{OLD}")
     with pytest.raises(KeyboardInterrupt):
-        Resealing(admin, progress=stop_after_the_keys).reseal(Actor("cli:tests"))
+        MasterKeyRotation(admin, progress=stop_after_the_keys).rotate(Actor("cli:tests"))
     assert [each["resealed"] for each in noted(owner)] == [7]
     assert opened_with(owner, f"{NEW},{OLD}") == stored
     report = with_keys(database, f"{NEW},{OLD}").json("secrets reseal")

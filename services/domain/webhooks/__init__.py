@@ -1,1 +1,0 @@
-"""Domain, webhooks: states of endpoints and deliveries, and the locks around them."""
