@@ -6,7 +6,6 @@ from typing import BinaryIO
 import click
 import psycopg
 
-from services.admin.audit.system_user import this_actor
 from services.admin.pages import Page
 from services.admin.stock.importing import RATE, BrokenOffError, Import, ImportOptions, ImportReport
 from services.admin.stock.rows import (
@@ -18,10 +17,11 @@ from services.admin.stock.rows import (
     set_stock,
 )
 from services.cli.common import (
+    AWAY,
     IN_PART,
-    AwayError,
+    NOT_DONE,
+    CommandError,
     FindEnvironment,
-    admin,
     confirm,
     environment_option,
     json_option,
@@ -31,8 +31,11 @@ from services.cli.common import (
     show_table,
     yes_option,
 )
+from services.cli.direct import database as admin
+from services.cli.direct import this_actor
 from services.cli.progress import ProgressLine
 from services.core.environments import Environment
+from services.core.errors import ErrorCode
 from services.core.wording import counted
 from services.domain.stock import Item, StockStatus
 
@@ -165,7 +168,8 @@ def import_file(
             report = run.run(file, str(getattr(file, "name", "-")))
         except BrokenOffError as exc:
             away = isinstance(exc.__cause__, psycopg.OperationalError)
-            raise (AwayError if away else click.ClickException)(str(exc)) from exc
+            exit_code = AWAY if away else NOT_DONE
+            raise CommandError(ErrorCode.SERVICE_UNAVAILABLE, str(exc), "", exit_code) from exc
     if as_json:
         show_json(report)
     else:
