@@ -12,7 +12,13 @@ import psycopg
 from services.admin.audit.rows import Actor
 from services.admin.audit.system_user import os_user
 from services.admin.changes import Admin, Change
-from services.admin.gateway.publish_wait import is_published, publish_target, read_published
+from services.admin.gateway.node_sync import NodeState
+from services.admin.gateway.publish_wait import (
+    Published,
+    is_published,
+    publish_target,
+    read_published,
+)
 from services.admin.gateway.store import read_clock
 from services.admin.keys.changes import create_key
 from services.admin.keys.rows import KeyState, find_key
@@ -130,17 +136,23 @@ def wait_until_published(
         target = publish_target(connection, settings, since)
 
         def fault() -> str:
-            is_done = is_published(connection, settings.nodes, target)
-            return "" if is_done else "the gateway did not get its policy"
+            if not is_published(connection, settings.nodes, target):
+                return "the gateway did not get its policy"
+            return _policy_fault(read_published(connection, settings, target))
 
         wait_until(fault)
-        published = read_published(connection, settings, target)
+
+
+def _policy_fault(published: Published) -> str:
+    """Return what is missing still, empty if nothing is. Raises StackError for what stays so."""
     if published.policy_error is not None:
         raise StackError(published.policy_error)
     for report in published.nodes:
-        if report.error is not None:
+        if report.state is NodeState.REFUSING:
             msg = f"the gateway at {report.url} does not take the policy: {report.error}"
             raise StackError(msg)
+    faults = [f"{report.url}: {report.error}" for report in published.nodes if report.error]
+    return "; ".join(faults)
 
 
 def _actor() -> Actor:

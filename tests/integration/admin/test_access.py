@@ -330,9 +330,8 @@ def test_the_audit_log_says_who_made_the_tokens_that_are_there_already(
     in_database("tokens create maker --role operator --in-database")
     backend = get_backend(database.owner_url.replace("postgresql:", "postgresql+psycopg:", 1))
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
-        found = read_migrations(str(MIGRATIONS))
-        since = found.filter(lambda each: each.id >= "0010.")
-        backend.rollback_migrations(backend.to_rollback(since))
+        this = [each for each in read_migrations(str(MIGRATIONS)) if each.id.startswith("0010.")]
+        backend.rollback_migrations(this)
         backend.connection.close()
         for name, actor in (("child", "token:maker"), ("bot", "cli:maker")):
             with owner.transaction():
@@ -342,7 +341,7 @@ def test_the_audit_log_says_who_made_the_tokens_that_are_there_already(
                     {"name": name},
                 )
                 record(owner, Actor(actor), "token.created", f"token:{name}")
-        assert migrate(database.owner_url) == len(since)
+        assert migrate(database.owner_url) == 1
         assert {each.name: each.made_by for each in list_tokens(owner)} == {
             "maker": None,
             "child": "maker",
