@@ -21,6 +21,8 @@ ROOT = "/admin/v1"
 ANSWERED_WITHIN = 120.0
 CONNECTED_WITHIN = 5.0  # for each address of the name
 JSON = "application/json"
+URL_PATTERN = r"^https?://[^/\s]+/?$"
+TOKEN_PATTERN = "^[!-~]+$"  # noqa: S105 -- the form of a token
 
 T = TypeVar("T")
 
@@ -28,9 +30,9 @@ T = TypeVar("T")
 class ClientSettings(msgspec.Struct, kw_only=True):
     """What the command line is told; each field is a variable of its name in capitals."""
 
-    # Where admin answers, such as http://admin:8100. By default the local stack's.
-    admin_url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]+/?$")]
-    admin_token: Annotated[str, msgspec.Meta(pattern="^[!-~]+$")]  # of `tokens create`. Secret.
+    # Where admin answers. Without it and ADMIN_TOKEN commands call the admin of the local stack.
+    admin_url: Annotated[str, msgspec.Meta(pattern=URL_PATTERN)]
+    admin_token: Annotated[str, msgspec.Meta(pattern=TOKEN_PATTERN)]  # of its user. Secret.
 
 
 class AdminError(Exception):

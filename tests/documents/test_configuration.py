@@ -85,7 +85,7 @@ def test_every_variable_that_a_program_reads_is_on_the_page() -> None:
     for path in (REPOSITORY / "services").rglob("*.py"):
         if not path.is_relative_to(LOCAL_STACK):
             found.update(variables(path.read_text()))
-    assert {"PARTNERAPI_STATE_DIR", "ADMIN_DATABASE_URL"} <= found
+    assert {"PARTNERAPI_STATE_DIR"} <= found
     assert {name for name in found if f"`{name}`" not in told} == set()
 
 

@@ -1,6 +1,7 @@
 """The gateway over HTTP: what its nodes run, what a publish would change, and a publish now."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 from litestar import get, post
@@ -15,11 +16,15 @@ from services.admin.gateway.status import GatewayStatus, read_status
 from services.core.external_text import ExternalText
 from services.policy.render import mask
 
+# Text that is read and not stored: several lines, as YAML has them, but nothing that is no text.
+TEXT = r"^[^\x00\ud800-\udfff]*$"
+PolicyText = Annotated[str, msgspec.Meta(pattern=TEXT, max_length=100_000)]
+
 
 class OtherPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A kong.yml that is not in its place yet."""
 
-    policy: str
+    policy: PolicyText
     name: ExternalText = "kong.yml"  # for the places of its faults
 
 
