@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
+from services.admin.refusals import ConflictError, InvalidError
 from services.admin.settings import AdminSettings
 from services.admin.stock.importing import BrokenOffError, Import, ImportOptions, ImportReport
 from services.admin.tokens.rows import Role
@@ -305,6 +306,9 @@ def test_standard_input_is_a_file_too(run: CommandLine, owner: Owner) -> None:
 
 UNREADABLE: list[tuple[bytes, dict[str, str], int, str]] = [
     (b"", CSV, 400, "the file is empty"),
+    (b"product_id,quantity\n", CSV, 400, "the file has no line with a product"),
+    (b"\xef\xbb\xbf\n\n", CSV, 400, "the file has no line with a product"),
+    (b"A,9\nA,1", CSV, 400, "line 2, the last one, has no line end"),
     (b"PK\x03\x04", CSV, 400, "a spreadsheet"),
     (b"A,1", {"Content-Type": "application/json"}, 415, "Content-Type: text/csv"),
     (b"A,1", {"Content-Type": "text/csv; charset=latin-1"}, 415, "Content-Type: text/csv"),
@@ -325,18 +329,143 @@ def test_a_body_that_cannot_be_read_is_refused_as_a_whole(
     assert noted(owner) == []
 
 
+def streamed(admin: AdminProcess, path: str, content: bytes) -> list[dict[str, Any]]:
+    """Return the JSON lines of an import."""
+    headers = {**CSV, "Accept": "application/x-ndjson"}
+    with admin.client().stream("POST", path, content=content, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == "application/x-ndjson"
+        assert answer.headers["Cache-Control"] == "no-store"
+        return [json.loads(line) for line in answer.iter_lines()]
+
+
+def test_a_long_import_says_how_far_it_is_and_ends_with_the_report(
+    admin: AdminProcess, owner: Owner
+) -> None:
+    content = lines((f"NEW-{number:04}", 9_999) for number in range(2_000))
+    *progress, last = streamed(admin, "/live/stock/import?add=true&rate=1500", content)
+    assert progress
+    assert {each["total"] for each in progress} == {2_000}
+    done = [each["done"] for each in progress]
+    assert done == sorted(set(done))
+    assert list(last) == ["report"]
+    assert counts(last["report"]) == {"added": 2_000}
+    assert counts(noted(owner)[0]) == {"added": 2_000}
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (b"A,1", "INVALID_REQUEST", "has no line end"),
+        (b"A,0\nB,0\n", "CONFLICT", "would set 2 of the 3 products"),
+    ],
+)
+def test_the_last_line_of_an_import_that_is_refused_is_the_error(
+    admin: AdminProcess, owner: Owner, content: bytes, code: str, words: str
+) -> None:
+    [last] = streamed(admin, "/live/stock/import", content)
+    error = last["error"]
+    assert (error["code"], words in error["message"], bool(error["request_id"])) == (
+        code,
+        True,
+        True,
+    )
+    assert (changes(owner), begun(owner)) == ([], {})
+
+
+def test_an_import_goes_on_when_its_client_goes_away(admin: AdminProcess, owner: Owner) -> None:
+    content = lines((f"NEW-{number:04}", 9_999) for number in range(3_000))
+    headers = {**CSV, "Accept": "application/x-ndjson"}
+    path = "/live/stock/import?add=true&rate=3000"
+    with admin.client().stream("POST", path, content=content, headers=headers) as answer:
+        wait_for(lambda: changes_to(owner, 9_999) > 0, "the import has begun")
+        answer.close()
+    wait_for(lambda: len(noted(owner)) == 1, "the import has ended")
+    assert counts(noted(owner)[0]) == {"added": 3_000}
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("content", [b"A,9\nB,1", b"A,9\nB,1\n ", b"A,9\r\nB,1\r"])
+def test_a_file_that_may_be_cut_changes_nothing_unless_it_is_said_to_be_whole(
+    database: Database, owner: Owner, content: bytes
+) -> None:
+    for options in (ImportOptions(), ImportOptions(dry_run=True), ImportOptions(add=True)):
+        with pytest.raises(InvalidError, match="has no line end, so the file may be cut"):
+            imported(database, content, options=options)
+    assert (changes(owner), begun(owner)) == ([], {})
+    assert imported(database, content, options=ImportOptions(allow_unterminated=True)).changed == 2
+    assert noted(owner)[0]["options"]["allow_unterminated"] is True
+
+
+# Of A, B and C, 5 of each, and Z, 0 of it.
+ZEROING = [
+    (b"A,0\nB,0\n", "2 of the 3 products"),
+    (b"A,0\nB,0\nC,0\nZ,0\n", "3 of the 3 products"),
+    (b"A,0\nA,0\nB,0\nC,7\n", "2 of the 3 products"),
+    (b"A,0\nNONE-1,0\nNONE-2,0\nZ,0\n", None),  # one of what is in stock
+    (b"A,0\nB,0\nB,1\n", None),  # nobody knows of B
+    (b"A,0\nB,7\nC,7\n", None),
+]
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize(("content", "words"), ZEROING)
+def test_a_file_that_sets_more_than_half_of_the_stock_to_0_must_be_confirmed(
+    database: Database, owner: Owner, content: bytes, words: str | None
+) -> None:
+    owner.execute("INSERT INTO live.products VALUES ('Z', 0)")
+    owner.execute("DELETE FROM live.stock_changes")
+    if words is not None:
+        for options in (ImportOptions(), ImportOptions(dry_run=True), ImportOptions(add=True)):
+            with pytest.raises(ConflictError, match=words):
+                imported(database, content, options=options)
+        assert (changes(owner), begun(owner)) == ([], {})
+    options = ImportOptions(confirm_zeroing=words is not None)
+    assert imported(database, content, options=options).changed > 0
+    assert present(owner)["A"] == 0
+
+
+def test_many_products_set_to_0_are_counted_to_the_last(database: Database, owner: Owner) -> None:
+    ids = [f"P-{number}" for number in range(12_000)]
+    owner.execute("DELETE FROM live.products")
+    owner.execute("INSERT INTO live.products SELECT unnest(%s::text[]), 5", [ids])
+    with pytest.raises(ConflictError, match=r"set 6,001 of the 12,000 products that live has"):
+        imported(database, lines((product_id, 0) for product_id in ids[:6_001]))
+    dry_run = ImportOptions(dry_run=True)
+    assert imported(database, lines((i, 0) for i in ids[:6_000]), options=dry_run).changed == 6_000
+
+
+def test_where_nothing_is_in_stock_nothing_has_to_be_confirmed(
+    database: Database, owner: Owner
+) -> None:
+    owner.execute("DELETE FROM live.products")
+    report = imported(database, b"A,0\nB,0\n", options=ImportOptions(add=True))
+    assert report.added == 2
+
+
+@pytest.mark.parametrize("rate", ["0", "1000001"])
+def test_a_rate_that_is_none_is_refused(shared_admin: AdminProcess, rate: str) -> None:
+    answer = shared_admin.client().post(
+        f"/live/stock/import?rate={rate}", content=b"A,1\n", headers=CSV
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+    assert "`rate` must be a whole number from 1" in answer.json()["message"]
+
+
 @pytest.mark.long
-def test_a_service_that_ends_lets_an_import_end_in_order(admin: AdminProcess, owner: Owner) -> None:
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+def test_a_service_that_ends_lets_an_import_end_in_order(
+    admin: AdminProcess, owner: Owner, accept: str
+) -> None:
     """It would take 15 s; the service drains for 8 s, then the import notes how far it came."""
     content = lines((f"NEW-{number:05}", 9_999) for number in range(60_000))
-    answers: list[object] = []
 
     def post() -> None:
         with contextlib.suppress(httpx.TransportError):
-            answer = admin.client(timeout=30).post(
-                "/live/stock/import?add=true", content=content, headers=CSV
+            admin.client(timeout=30).post(
+                "/live/stock/import?add=true", content=content, headers={**CSV, "Accept": accept}
             )
-            answers.append(answer.status_code)
 
     thread = threading.Thread(target=post)
     thread.start()
@@ -365,7 +494,11 @@ PIECES = st.sampled_from(["A", "B", "D", ",", ",", ",1", ",2", "\n", "\n", '"', 
 )
 @pytest.mark.usefixtures("three")
 def test_every_line_is_accounted_for(database: Database, content: str, add: bool) -> None:
-    options = ImportOptions(add=add, rate=1_000_000)
+    options = ImportOptions(add=add, rate=1_000_000, allow_unterminated=True)
+    if not content.strip():
+        with pytest.raises(InvalidError, match="no line with a product"):
+            imported(database, content.encode(), options=options)
+        return
     report = imported(database, content.encode(), options=options)
     taken = report.changed + report.unchanged + report.added
     assert report.read == taken + report.refused
