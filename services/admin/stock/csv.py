@@ -58,18 +58,8 @@ class Skipped(NamedTuple):
 
 
 Outcome = Good | Wrong | Skipped
-
-
-class Line(NamedTuple):
-    """A line's text, without spaces around it, and its outcome when it stands for itself."""
-
-    text: str
-    outcome: Outcome
-
-    @property
-    def leaves_a_quote_open(self) -> bool:
-        """Say whether a value in quotes begins here and does not end here."""
-        return isinstance(self.outcome, Wrong) and self.text.count('"') % 2 == 1
+# A line's text without spaces around it, and its outcome if it stands for itself.
+Line = tuple[str, Outcome]
 
 
 class StockFile:
@@ -92,8 +82,8 @@ class StockFile:
         return self._last.endswith(b"\n")
 
     def lines(self) -> Iterator[Outcome]:
-        """Yield the outcome of each line. Raises InvalidError when this is no such file at all."""
-        yield from refuse_line_breaks(self._lines())
+        """Return the outcome of each line. Raises InvalidError when this is no such file at all."""
+        return refuse_line_breaks(self._lines())
 
     def _lines(self) -> Iterator[Line]:
         may_be_header = True
@@ -103,9 +93,9 @@ class StockFile:
             if number == 1:
                 refuse_other_forms(raw)
                 raw = raw.removeprefix(codecs.BOM_UTF8)
-            line = self._line(number, raw, may_be_header=may_be_header)
-            may_be_header = may_be_header and isinstance(line.outcome, Skipped) and not line.text
-            yield line
+            text, outcome = self._line(number, raw, may_be_header=may_be_header)
+            may_be_header = may_be_header and isinstance(outcome, Skipped) and not text
+            yield text, outcome
         if number == 0:
             msg = "the file is empty"
             raise InvalidError(msg)
@@ -113,16 +103,15 @@ class StockFile:
     def _line(self, number: int, raw: bytes, *, may_be_header: bool) -> Line:
         if len(raw) >= LINE_MOST and not raw.endswith(b"\n"):
             self._skip_rest()
-            return Line("", Wrong(number, f"longer than {LINE_MOST} bytes"))
+            return "", Wrong(number, f"longer than {LINE_MOST} bytes")
         try:
             text = raw.decode().strip(" \t\r\n")
         except UnicodeDecodeError as exc:
-            return Line(
-                "", Wrong(number, f"not UTF-8: byte {raw[exc.start]:#04x} at {exc.start + 1}")
-            )
+            reason = f"not UTF-8: byte {raw[exc.start]:#04x} at {exc.start + 1}"
+            return "", Wrong(number, reason)
         if not text or (may_be_header and is_header(number, text)):
-            return Line(text, Skipped(number))
-        return Line(text, read_line(number, text))
+            return text, Skipped(number)
+        return text, read_line(number, text)
 
     def _read(self) -> bytes:
         """Return a line of at most LINE_MOST bytes; none at the end of the file."""
@@ -145,23 +134,30 @@ def refuse_line_breaks(lines: Iterable[Line]) -> Iterator[Outcome]:
     opened = 0  # the number of the line that leaves a quote open
     room = 0  # characters that the value may still have
     waiting: list[Outcome] = []
-    for line in lines:
-        room -= len(line.text) + 1
-        if opened and CLOSING.match(line.text):
-            for each in (*waiting, line.outcome):
+    for text, outcome in lines:
+        leaves_open = isinstance(outcome, Wrong) and has_odd_quotes(text)
+        if not opened and not leaves_open:
+            yield outcome
+            continue
+        room -= len(text) + 1
+        if opened and CLOSING.match(text):
+            for each in (*waiting, outcome):
                 yield Wrong(each.line, f"within the quotes that line {opened} opens")
             waiting.clear()
-            opened = 0 if line.text.count('"') % 2 else opened
-        elif line.leaves_a_quote_open or room < 0:
-            yield from (*waiting, line.outcome)
+            opened = 0 if has_odd_quotes(text) else opened
+        elif leaves_open or room < 0:
+            yield from (*waiting, outcome)
             waiting.clear()
-            opened = line.outcome.line if line.leaves_a_quote_open else 0
+            opened = outcome.line if leaves_open else 0
             room = LINE_MOST
-        elif opened:
-            waiting.append(line.outcome)
         else:
-            yield line.outcome
+            waiting.append(outcome)
     yield from waiting
+
+
+def has_odd_quotes(text: str) -> bool:
+    """Say whether a line opens a value in quotes that it does not close, or the other way round."""
+    return text.count('"') % 2 == 1
 
 
 def refuse_other_forms(beginning: bytes) -> None:
