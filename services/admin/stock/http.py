@@ -16,10 +16,11 @@ from services.admin.changes import Admin
 from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.stock.importing import RATE, Import, ImportOptions, ImportReport
 from services.admin.stock.rows import StockFilter, get_stock, list_stock, remove_stock, set_stock
-from services.admin.stock.running import JSON_LINES, JsonLines, RunningImport, running
+from services.admin.stock.running import JsonLines, RunningImport, running
 from services.admin.tokens.rows import Token
 from services.core.environments import Environment
 from services.core.errors import ErrorCode, PartnerError
+from services.core.headers import JSON_LINES
 from services.core.http.bodies import body_parts
 from services.core.http.paths import path_segments
 from services.domain.stock import Item, StockStatus

@@ -13,9 +13,9 @@ from litestar.types import Receive, Send
 
 from services.admin.stock.importing import BrokenOffError, Import, ImportReport
 from services.core.errors import ErrorCode, PartnerError
+from services.core.headers import JSON_LINES
 from services.core.http.assembly import FailureHandlers
 
-JSON_LINES = "application/x-ndjson"
 PROGRESS_EVERY = 0.3  # seconds
 
 AnyRequest = Request[Any, Any, Any]

@@ -45,8 +45,8 @@ def admin(database: Database, tmp_path: Path) -> Generator[AdminProcess]:
 
 
 @pytest.fixture
-def run(database: Database) -> CommandLine:
-    return CommandLine(settings_for(database))
+def run(admin: AdminProcess) -> CommandLine:
+    return admin.run
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_a_file_whose_name_is_not_utf8_is_refused_before_anything_is_changed(
     file = tmp_path / os.fsdecode(b"Stand J\xe4nner.csv")
     file.write_bytes(b"A,1\n")
     result = run("stock", "import", str(file), "--env", "live")
-    assert (result.exit_code, "`file_name` must be UTF-8" in result.stderr) == (2, True)
+    assert (result.exit_code, "is not UTF-8: b'" in result.stderr) == (2, True)
     assert (present(owner)["A"], begun(owner), noted(owner)) == (5, {}, [])
 
 
@@ -280,15 +280,33 @@ def test_all_or_nothing_writes_nothing_when_a_line_is_refused(
     assert present(owner) == {"A": 1, "B": 6, "C": 5}
 
 
+# Each with one sentence when it is not 0.
+EXITS = [
+    (b"A,1\n", "", 0),
+    (b"A,2\nB,x\n", "", 3),
+    (b"A,2\nB\xff,3\n", "", 3),
+    (b"A,2\nB\xe2\x80\x8b,3\n", "--add", 3),
+    (b"B,x\n", "", 1),
+    (b"", "", 1),
+    (b"product_id,quantity\n", "", 1),
+    (b"A,3\nB,1", "", 1),
+    (b"A,3\nB,1", "--allow-unterminated", 0),
+    (b"A,0\nB,0\n", "", 1),
+    (b"A,0\nB,0\n", "--yes", 0),
+]
+
+
 @pytest.mark.usefixtures("three")
 def test_exit_codes_tell_scripts_how_it_went(
     run: CommandLine, owner: Owner, tmp_path: Path
 ) -> None:
-    for content, code in [(b"A,1\n", 0), (b"A,2\nB,x\n", 3), (b"B,x\n", 1), (b"", 1)]:
+    for content, options, code in EXITS:
         (tmp_path / "f.csv").write_bytes(content)
-        assert run(f"stock import {tmp_path}/f.csv --env live").exit_code == code, content
+        result = run(f"stock import {tmp_path}/f.csv --env live {options}")
+        assert result.exit_code == code, (content, options, result.output)
+        assert len(result.stderr.splitlines()) == (code > 0), result.stderr
     assert run("stock import no-such-file --env live").exit_code == 2
-    assert present(owner)["A"] == 2
+    assert present(owner) == {"A": 0, "B": 0, "C": 5}
 
 
 @pytest.mark.usefixtures("three")
@@ -479,6 +497,47 @@ def test_a_service_that_ends_lets_an_import_end_in_order(
     assert len(present(owner)) == 5_000 + entry["added"]
 
 
+@pytest.mark.usefixtures("three")
+def test_a_refused_import_with_json_is_an_error_of_the_one_shape(
+    run: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "f.csv").write_bytes(b"A,0\nB,0\n")
+    result = run(f"stock import {tmp_path}/f.csv --env live --json")
+    error = json.loads(result.stderr)
+    assert (result.exit_code, result.stdout, error["code"]) == (1, "", "CONFLICT")
+    assert "would set 2 of the 3 products that live has in stock to 0" in error["message"]
+    assert "--yes" in error["message"]
+    assert error["request_id"]
+
+
+def test_progress_is_lines_of_json_where_nobody_looks(
+    run: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cli.progress.LINES_EVERY", 0.0)
+    (tmp_path / "f.csv").write_bytes(lines((f"NEW-{number:04}", 9_999) for number in range(2_000)))
+    result = run(f"stock import {tmp_path}/f.csv --env live --add --rate 1500 --json")
+    assert counts(json.loads(result.stdout)) == {"added": 2_000}
+    progress = [json.loads(line) for line in result.stderr.splitlines()]
+    assert progress
+    assert {(each["total"], each["of"]) for each in progress} == {(2_000, "lines")}
+
+
+def test_an_import_whose_admin_is_killed_says_that_it_may_be_done(
+    run: CommandLine, admin: AdminProcess, owner: Owner, tmp_path: Path
+) -> None:
+    (tmp_path / "f.csv").write_bytes(lines((f"NEW-{number:05}", 9_000) for number in range(20_000)))
+
+    def kill_once_begun() -> None:
+        wait_for(lambda: changes_to(owner, 9_000) > 0, "the import has begun")
+        admin.running.process.kill()
+
+    killer = threading.Thread(target=kill_once_begun)
+    killer.start()
+    result = run(f"stock import {tmp_path}/f.csv --env live --add")
+    killer.join(timeout=30)
+    assert (result.exit_code, "look in the audit log" in result.stderr) == (4, True), result.stderr
+
+
 def test_a_report_names_the_first_thousand_refused_lines(database: Database) -> None:
     report = imported(database, lines((f"NONE-{number % 7}{number}", 1) for number in range(2500)))
     assert (report.refused, report.refused_lines_left_out) == (2500, 1500)
@@ -600,11 +659,9 @@ def test_a_run_that_breaks_off_says_how_far_it_came_and_can_be_run_again(
     assert (again.changed, again.unchanged) == (700, 500)
 
 
-def test_a_connection_that_dies_is_told_with_how_far_it_came(
-    run: CommandLine, database: Database, owner: Owner, tmp_path: Path
-) -> None:
-    ids = sorted(present(owner))[:2_000]
-    (tmp_path / "f.csv").write_bytes(lines((product_id, 9_000) for product_id in ids))
+@contextlib.contextmanager
+def connections_killed_once_begun(owner: Owner) -> Generator[None]:
+    """End all sessions of admin as soon as an import has changed something."""
     kill = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE usename = 'admin' AND datname = current_database()"
@@ -617,15 +674,35 @@ def test_a_connection_that_dies_is_told_with_how_far_it_came(
 
     killer = threading.Thread(target=kill_once_begun, daemon=True)
     killer.start()
-    result = run(f"stock import {tmp_path}/f.csv --env live --rate 1000")
+    yield
     killer.join(timeout=10)
+
+
+def test_an_import_that_loses_postgresql_says_how_far_it_came(
+    run: CommandLine, owner: Owner, tmp_path: Path
+) -> None:
+    ids = sorted(present(owner))[:2_000]
+    (tmp_path / "f.csv").write_bytes(lines((product_id, 9_000) for product_id in ids))
+    with connections_killed_once_begun(owner):
+        result = run(f"stock import {tmp_path}/f.csv --env live --rate 1000")
     assert result.exit_code == 4, result.output
     assert "broken off" in result.stderr
-    assert "The audit log has only the beginning of this run" in result.stderr
-    assert (len(begun(owner)), noted(owner)) == (1, [])
+    [entry] = noted(owner)
+    assert "terminating connection" in entry["broken_off"]
+    assert entry["not_reached"] > 0
     again = run.json(f"stock import {tmp_path}/f.csv --env live")
     assert again["changed"] + again["unchanged"] == 2_000
     assert again["unchanged"] >= 500
+
+
+def test_an_end_that_cannot_be_noted_is_said(database: Database, owner: Owner) -> None:
+    content = lines((product_id, 9_000) for product_id in sorted(present(owner))[:2_000])
+    with (
+        connections_killed_once_begun(owner),
+        pytest.raises(BrokenOffError, match="audit log has only the beginning of this run"),
+    ):
+        imported(database, content, options=ImportOptions(rate=1_000))
+    assert (len(begun(owner)), noted(owner)) == (1, [])
 
 
 def changes_to(owner: Owner, quantity: int) -> int:
