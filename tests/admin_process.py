@@ -5,7 +5,6 @@ import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from click.testing import CliRunner, Result
 from services.admin.audit.rows import Actor
 from services.admin.changes import Change
 from services.admin.tokens.rows import Role, create_token
-from services.cli.main import COMMANDS
+from services.cli.main import WHOLE, main
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
 from tests.conftest import Database
@@ -56,6 +55,12 @@ class AdminProcess:
         with psycopg.connect(self.settings["ADMIN_DATABASE_URL"]) as connection:
             return create_token(Change(connection, Actor("cli:tests"), box), name, role)[1]
 
+    @property
+    def run(self) -> "CommandLine":
+        """The command line of an operator, who knows nothing of the database."""
+        called = {"ADMIN_URL": self.running.base_url, "ADMIN_TOKEN": self.operator}
+        return CommandLine(called)
+
     def client(self, token: str | None = None, *, timeout: float = 20.0) -> httpx.Client:
         """Return a client of /admin/v1, closed at the end; by default an operator's."""
         client = httpx.Client(
@@ -78,16 +83,15 @@ def running_admin(folder: Path, settings: dict[str, str]) -> Generator[AdminProc
 class CommandLine:
     """`partnerapi` with a test's environment, in this process."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = dict(environment)
 
     def __call__(self, *words: str) -> Result:
         """Run a command; one argument with spaces is split into words."""
         if len(words) == 1:
             words = tuple(words[0].split())
-        group, *arguments = words
-        command = getattr(import_module(COMMANDS[group]), group)
-        return CliRunner().invoke(command, arguments, obj=lambda: self.environment)
+        given: dict[str, str | None] = dict.fromkeys(WHOLE)
+        return CliRunner().invoke(main, words, env={**given, **self.environment})
 
     def json(self, *words: str) -> Any:  # noqa: ANN401 -- any JSON
         """Run a command that must succeed, with --json; return what it prints."""

@@ -17,6 +17,7 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from services.admin.settings import UPSTREAMS_PATTERN, AdminSettings, ServiceSettings
+from services.cli.client import TOKEN_PATTERN, URL_PATTERN, ClientSettings
 from services.core.settings import BACKEND_TOKENS_PATTERN
 from services.query.cache_url import CACHE_URL_PATTERN
 from services.query.settings import PartnerSettings, QuerySettings
@@ -47,10 +48,11 @@ SERVICES: Mapping[tuple[str, str], Programs] = {
         "worker": WorkerSettings,
         "slow-worker": WorkerSettings,
     },
-    ("Admin", "`python -m services.admin` (service) and `partnerapi` (command)"): {
+    ("Admin", "`python -m services.admin` (service), and commands inside its container"): {
         "service": ServiceSettings,
         "command": AdminSettings,
     },
+    ("partnerapi", "`partnerapi`: every command that calls admin"): {"partnerapi": ClientSettings},
     ("Migrations", "`partnerapi database migrate`"): {"migrate": MigrateSettings},
 }
 
@@ -80,6 +82,8 @@ PATTERNS = {
     "^smtps?://": "`smtp://[USER:PASSWORD@]HOST:PORT` or `smtps://...`",
     UPSTREAMS_PATTERN: "`NAME=HOST:PORT`, comma separated",
     "^https?://": "`https://HOST[:PORT]`",
+    URL_PATTERN: "`http://HOST[:PORT]` or `https://HOST[:PORT]`",
+    TOKEN_PATTERN: "text",
     r"^\s*[0-9.]+\s*(,\s*[0-9.]+\s*)*$": "numbers, comma separated",
 }
 
@@ -90,6 +94,7 @@ COMPOSE_VARIABLES = {
     "GATEWAY_PORT": "of the load balancer: where partners ask",
     "INTERNAL_PORT": "on loopback: where our own shop asks",
     "ADMIN_PORT": "on loopback: the admin API and its page",
+    "ADMIN_2_PORT": "on loopback: the same, of the second admin",
     "POSTGRES_PORT": "on loopback: stock written by SQL, backups",
     "MAIL_PORT": "on loopback: the mail catcher's page",
     "PROMETHEUS_PORT": "on loopback",
@@ -100,7 +105,8 @@ COMPOSE_VARIABLES = {
 COMMAND_LINE = {
     "PARTNERAPI_STATE_DIR": (
         ".stack",
-        "the folder of the local stack that commands talk to, where ADMIN_DATABASE_URL is not set",
+        "the folder of the local stack whose admin is called, where none of ADMIN_URL,"
+        " ADMIN_TOKEN and ADMIN_DATABASE_URL is set",
     ),
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import unquote
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -16,6 +17,7 @@ from services.admin.changes import Admin
 from services.admin.tokens.rows import PREFIX, Role, Token, find_token
 from services.core.errors import ErrorCode, PartnerError
 from services.core.external_text import check_text
+from services.core.headers import OS_USER
 from services.core.http.inputs import refuse, single_parameters
 from services.core.http.request_scope import current_request_id
 
@@ -49,7 +51,12 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         method = cast("HTTPScope", connection.scope)["method"]
         if token.role != Role.OPERATOR and method not in LOOKS:
             raise PartnerError(ErrorCode.FORBIDDEN, MAY_NOT)
-        actor = Actor(f"token:{token.name}", current_request_id(connection.scope), token.id)
+        actor = Actor(
+            f"token:{token.name}",
+            current_request_id(connection.scope),
+            token.id,
+            os_user=unquote(connection.headers.get(OS_USER, "")) or None,
+        )
         return AuthenticationResult(user=actor, auth=token)
 
 

@@ -14,7 +14,12 @@ from services.admin.audit import rows as audit
 from services.admin.audit.rows import Actor
 from services.admin.gateway.consumers import read_consumers
 from services.admin.gateway.desired import read_policy
-from services.admin.gateway.publisher import Published, await_publish, publish_change
+from services.admin.gateway.node_sync import NodeReport
+from services.admin.gateway.publish_wait import (
+    Published,
+    await_publish,
+    reports_after_change,
+)
 from services.admin.settings import AdminSettings
 from services.core.database import Connect, use_environment
 from services.core.encryption import SecretBox
@@ -86,13 +91,12 @@ class Admin:
         return await asyncio.to_thread(run)
 
     async def await_publish(self) -> Published:
-        """Wait until the service that publishes has tried every node; say what each does."""
+        """Wait until the reconciler has tried every node; return what each runs."""
         return await await_publish(self._connect, self.settings)
 
-    def publish(self) -> Published:
-        """Have every node run the configuration of now, from a command with one connection."""
-        with self._connect() as connection:
-            return publish_change(connection, self.settings, self.box)
+    async def reports_after_change(self) -> list[NodeReport]:
+        """Wait likewise after a change; return what each node runs. Raises nothing."""
+        return await reports_after_change(self._connect, self.settings)
 
     def render(self) -> str:
         """Return the text for the gateway, with keys in plain text. Raises PolicyError."""

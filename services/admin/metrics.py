@@ -16,7 +16,7 @@ from psycopg_pool import PoolTimeout
 
 from services.admin.changes import Admin
 from services.admin.gateway.counters import answers, counter_store
-from services.admin.gateway.publish import NodeState
+from services.admin.gateway.node_sync import NodeState
 from services.admin.gateway.status import OUTDATED, UNKNOWN, GatewayStatus, read_status
 from services.admin.settings import AdminSettings
 from services.policy.render import PolicyError

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
-from services.admin.audit.rows import AuditEntry, AuditFilter, list_entries
-from services.admin.pages import Page
+from services.admin.audit.rows import AuditEntry
 from services.cli.common import FindEnvironment, admin, json_option, limit_option, show_listing
 
 TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ"])
+HEADINGS = ["AT", "ACTOR", "OS USER (UNVERIFIED)", "ACTION", "TARGET", "CHANGE"]
 
 
 @click.group()
@@ -18,32 +18,29 @@ def audit() -> None:
 
 
 @audit.command("list")
-@click.option("--actor", help="`token:NAME` or `cli:USER`.")
+@click.option("--actor", help="`token:NAME`, or `cli` for commands that use the database.")
 @click.option("--action", help="Such as key.revoked, or key for all of keys.")
 @click.option("--target", help="Such as partner:techmart, or partner for all of them.")
 @click.option("--since", type=TIME, help="In UTC: 2026-11-22 or 2026-11-22T09:14:03Z.")
-@click.option("--until", type=TIME, help="Likewise; up to it, not with it.")
+@click.option("--until", type=TIME, help="Likewise; changes before that time.")
 @limit_option
 @json_option
 @click.pass_obj
 def list_all(
     find_environment: FindEnvironment,
     *,
-    actor: str | None,
-    action: str | None,
-    target: str | None,
     since: datetime | None,
     until: datetime | None,
     limit: int,
     as_json: bool,
+    **search: str | None,
 ) -> None:
     """List changes, newest first."""
-    wanted = AuditFilter(
-        actor=actor, action=action, target=target, since=in_utc(since), until=in_utc(until)
-    )
-    with admin(find_environment) as opened, opened.reading() as connection:
-        found = list_entries(connection, wanted, Page(limit))
-    show_listing(found, ["AT", "ACTOR", "ACTION", "TARGET", "CHANGE"], _row, as_json=as_json)
+    with admin(find_environment) as client:
+        found = client.listing(
+            AuditEntry, "audit", limit=limit, since=in_utc(since), until=in_utc(until), **search
+        )
+    show_listing(found, HEADINGS, _row, as_json=as_json)
 
 
 def in_utc(given: datetime | None) -> datetime | None:
@@ -52,7 +49,7 @@ def in_utc(given: datetime | None) -> datetime | None:
 
 
 def _row(entry: AuditEntry) -> tuple[object, ...]:
-    return (entry.at, entry.actor, entry.action, entry.target, _change(entry))
+    return (entry.at, entry.actor, entry.os_user, entry.action, entry.target, _change(entry))
 
 
 def _change(entry: AuditEntry) -> str:

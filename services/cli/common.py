@@ -1,7 +1,7 @@
-"""Common: what the groups of commands share; settings, exit codes, tables, questions.
+"""Common: what the groups of commands share; the call of admin, exit codes, tables, questions.
 
 Exit codes: 0 done; 1 not done; 2 wrong usage; 3 done in PostgreSQL but only in part elsewhere (a
-node does not run it yet, an import had lines that were refused); 4 PostgreSQL can't be reached.
+node does not run it yet, an import had lines that were refused); 4 admin can't be reached.
 """
 
 import sys
@@ -12,31 +12,20 @@ from typing import Any, NoReturn
 
 import click
 import msgspec
-import psycopg
 
-from services.admin.changes import Admin
-from services.admin.gateway.publisher import Published
+from services.admin.audit.system_user import os_user
 from services.admin.pages import LIMIT, Listing
-from services.admin.refusals import RefusedError
-from services.admin.settings import AdminSettings
-from services.core.encryption import MasterKeyError, SecretBox
+from services.cli.client import AdminAwayError, AdminError, Client, ClientSettings
 from services.core.environments import Environment
-from services.core.external_text import ExternalTextError
 from services.core.settings import SettingsError, load_settings
 from services.core.timestamps import rfc3339
-from services.policy.render import PolicyError
 
 # The top command hands down where settings come from: the environment, or the running local stack.
 FindEnvironment = Callable[[], Mapping[str, str]]
 
+NOT_DONE = 1
 IN_PART = 3
-DATABASE_AWAY = 4
-EXPECTED = (
-    RefusedError,
-    PolicyError,
-    MasterKeyError,
-    SettingsError,
-)
+AWAY = 4
 
 environment_option = click.option(
     "--env",
@@ -45,66 +34,46 @@ environment_option = click.option(
     required=True,
     help="live or sandbox.",
 )
-publish_option = click.option(
-    "--publish/--no-publish",
-    default=True,
-    help="Send the change to the gateway at once (the default).",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
 limit_option = click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=LIMIT, show_default=True, help="Of lines."
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=LIMIT,
+    show_default=True,
+    help="Maximum number of rows.",
 )
 
 
-class AwayError(click.ClickException):
-    """PostgreSQL can't be reached."""
+class CommandError(click.ClickException):
+    """A command did not do what was asked: one sentence, or with --json the object of A5."""
 
-    exit_code = DATABASE_AWAY
+    def __init__(self, code: str, message: str, request_id: str, exit_code: int = NOT_DONE) -> None:
+        super().__init__(message)
+        self.code = code
+        self.request_id = request_id
+        self.exit_code = exit_code  # pyright: ignore[reportAttributeAccessIssue] -- click's own do so
+
+    def format_message(self) -> str:
+        """Return the sentence, with the id that finds the request in admin's log."""
+        return f"{self.message} (request {self.request_id})" if self.request_id else self.message
 
 
 @contextmanager
-def admin(find_environment: FindEnvironment) -> Generator[Admin]:
-    """Open admin; what a person can mend ends as one line and exit code 1, 2 or 4."""
+def admin(find_environment: FindEnvironment) -> Generator[Client]:
+    """Lend a client of admin; its errors end the command with exit code 1 or 4."""
     try:
-        settings = load_settings(AdminSettings, find_environment())
-        box = SecretBox(settings.master_keys)
-        with psycopg.connect(
-            settings.admin_database_url,
-            autocommit=True,
-            connect_timeout=5,
-            options="-c timezone=UTC",  # as people are told times
-        ) as connection:
-            yield Admin(settings, box, lambda: _lent(connection))
-    except EXPECTED as exc:
+        with Client(load_settings(ClientSettings, find_environment()), os_user()) as client:
+            yield client
+    except SettingsError as exc:
         raise click.ClickException(str(exc)) from exc
-    except ExternalTextError as exc:
-        raise click.UsageError(str(exc)) from exc
-    except psycopg.OperationalError as exc:
-        msg = f"PostgreSQL (ADMIN_DATABASE_URL): {str(exc).splitlines()[0]}"
-        raise AwayError(msg) from exc
-
-
-@contextmanager
-def _lent(
-    connection: psycopg.Connection[Any],
-) -> Generator[psycopg.Connection[Any]]:
-    yield connection
-
-
-def tell(published: Published, seconds: float) -> None:
-    """Tell on standard error what came of a publish: the output proper is the command's."""
-    if not published.nodes:
-        click.echo("Not published: KONG_ADMIN_URLS names no node.", err=True)
-    for node in published.nodes:
-        runs = f"runs {node.hash}  ({seconds:.2f} s)"
-        click.echo(f"{node.url}  {f'{node.state}: {node.error}' if node.error else runs}", err=True)
-    for line in published.notes():
-        click.echo(line, err=True)
+    except AdminError as exc:
+        exit_code = AWAY if isinstance(exc, AdminAwayError) else NOT_DONE
+        raise CommandError(exc.code, exc.message, exc.request_id, exit_code) from exc
 
 
 def show_json(value: object) -> None:
-    """Print what programs read: the same as HTTP answers."""
+    """Print the document that HTTP answers."""
     click.echo(msgspec.json.encode(value).decode())
 
 

@@ -11,26 +11,10 @@ from uuid import UUID
 
 import click
 
-from services.admin.audit.system_user import this_actor
-from services.admin.changes import Admin
-from services.admin.deliveries.redelivery import (
-    find_retriable,
-    replay_endpoint,
-    retry_delivery,
-    retry_many,
-)
-from services.admin.deliveries.rows import (
-    Attempt,
-    Delivery,
-    DeliveryDetails,
-    DeliveryFilter,
-    DeliveryState,
-    Key,
-    list_deliveries,
-    read_delivery,
-)
-from services.admin.pages import Page
+from services.admin.deliveries.redelivery import RETRIED_MOST, Retried
+from services.admin.deliveries.rows import Attempt, Delivery, DeliveryDetails, DeliveryState
 from services.cli.audit import TIME, in_utc
+from services.cli.client import Client
 from services.cli.common import (
     IN_PART,
     FindEnvironment,
@@ -45,13 +29,13 @@ from services.cli.common import (
     shown,
     yes_option,
 )
-from services.cli.progress import ProgressLine
-from services.core.environments import Environment
+from services.cli.progress import ProgressLine, note
 from services.core.wording import counted
 from services.domain.events import EventType
+from services.domain.redelivery import Replayed
 
 FINISHED = (DeliveryState.EXHAUSTED, DeliveryState.CANCELLED, DeliveryState.DELIVERED)
-RETRY_BATCH = 500  # deliveries of a transaction, 0.2 s; they are locked till its end
+FOUND_MOST = 1_000_000  # deliveries that one command sends again
 
 C = TypeVar("C", bound=Callable[..., object])
 
@@ -64,23 +48,17 @@ def _search_options(command: C) -> C:
         click.option("--event-type", type=click.Choice([str(each) for each in EventType])),
         click.option("--product", "product_id", help="A product id."),
         click.option("--since", type=TIME, help="When it happened: 2026-11-22T09:14:03Z."),
-        click.option("--until", type=TIME, help="Likewise; up to it, not with it."),
+        click.option("--until", type=TIME, help="Likewise; events before that time."),
     )
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def _filter(search: dict[str, Any], state: str | None) -> DeliveryFilter:
-    return DeliveryFilter(
-        partner=search["partner"],
-        endpoint=search["endpoint"],
-        state=DeliveryState(state) if state else None,
-        event_type=EventType(search["event_type"]) if search["event_type"] else None,
-        product_id=search["product_id"],
-        since=in_utc(search["since"]),
-        until=in_utc(search["until"]),
-    )
+def _parameters(search: dict[str, Any], state: str | None) -> dict[str, object]:
+    """Return what the search of deliveries takes over HTTP."""
+    times = {name: in_utc(search[name]) for name in ("since", "until")}
+    return {**search, **times, "state": state}
 
 
 @click.group()
@@ -105,9 +83,10 @@ def list_all(
     **search: Any,  # noqa: ANN401 -- of _search_options
 ) -> None:
     """List deliveries, newest event first."""
-    wanted = _filter(search, state)
-    with admin(find_environment) as opened, opened.reading(Environment(environment)) as connection:
-        found = list_deliveries(connection, Environment(environment), wanted, Page(limit))
+    with admin(find_environment) as client:
+        found = client.listing(
+            Delivery, environment, "deliveries", limit=limit, **_parameters(search, state)
+        )
     headings = ["ENDPOINT", "EVENT", "PARTNER", "TYPE", "PRODUCT", "HAPPENED", "STATE", "LAST"]
     show_listing(found, headings, _row, as_json=as_json)
 
@@ -127,9 +106,9 @@ def show(
     as_json: bool,
 ) -> None:
     """Show the delivery of EVENT_ID to ENDPOINT_ID, with its attempts."""
-    key = Key(event_id, endpoint_id)
-    with admin(find_environment) as opened, opened.reading(Environment(environment)) as connection:
-        _show(read_delivery(connection, Environment(environment), key), as_json=as_json)
+    with admin(find_environment) as client:
+        found = client.get(DeliveryDetails, environment, "deliveries", endpoint_id, event_id)
+    _show(found, as_json=as_json)
 
 
 @deliveries.command("retry")
@@ -139,7 +118,7 @@ def show(
 @click.option(
     "--state",
     type=click.Choice([str(state) for state in FINISHED]),
-    help="Of a search; exhausted unless you say otherwise.",
+    help="State of the deliveries of a search.  [default: exhausted]",
 )
 @_search_options
 @yes_option
@@ -164,50 +143,49 @@ def retry(
     if (endpoint_id is None) != by_search or (endpoint_id is None) != (event_id is None):
         msg = "name one delivery by ENDPOINT_ID and EVENT_ID, or several by options"
         raise click.UsageError(msg)
-    where = Environment(environment)
-    with admin(find_environment) as opened:
-        if endpoint_id is not None and event_id is not None:
-            _retry_one(opened, where, Key(event_id, endpoint_id), as_json=as_json)
-        else:
-            wanted = _filter(search, state or DeliveryState.EXHAUSTED)
-            _retry_found(opened, where, wanted, yes=yes, as_json=as_json)
-
-
-def _retry_one(opened: Admin, environment: Environment, key: Key, *, as_json: bool) -> None:
-    with opened.changing(this_actor(), environment) as change:
-        retry_delivery(change, environment, key)
-        found = read_delivery(change.connection, environment, key)
-    _show(found, as_json=as_json)
+    with admin(find_environment) as client:
+        if not by_search:
+            path = (environment, "deliveries", endpoint_id, event_id, "retry")
+            _show(client.post(DeliveryDetails, *path), as_json=as_json)
+            return
+        parameters = _parameters(search, state or DeliveryState.EXHAUSTED)
+        retried = _retry_found(client, environment, parameters, yes=yes)
+    _show_retried(retried, as_json=as_json)
 
 
 def _retry_found(
-    opened: Admin, environment: Environment, wanted: DeliveryFilter, *, yes: bool, as_json: bool
-) -> None:
-    with opened.reading(environment) as connection:
-        keys, left = find_retriable(connection, environment, wanted)
-    if left:
-        click.echo(f"{left:,} can't be: their endpoint is disabled, or their partner", err=True)
-    done = 0
-    if keys:
-        number = len({key.endpoint_id for key in keys})
-        sent = counted(len(keys), "delivery", "deliveries")
-        confirm(f"Send {sent} to {counted(number, 'endpoint')} again?", yes=yes)
-        done = _retry_all(opened, environment, keys)
+    client: Client, environment: str, parameters: dict[str, object], *, yes: bool
+) -> Retried:
+    """Send all that a search finds again, oldest first, after a question."""
+    found = client.listing(Delivery, environment, "deliveries", limit=FOUND_MOST, **parameters)
+    keys = [{"endpoint_id": d.endpoint_id, "event_id": d.event_id} for d in reversed(found.items)]
+    if not keys:
+        return Retried(0, 0)
+    number = len({each["endpoint_id"] for each in keys})
+    sent = counted(len(keys), "delivery", "deliveries")
+    confirm(f"Send {sent} to {counted(number, 'endpoint')} again?", yes=yes)
+    progress, retried, done = ProgressLine("deliveries"), 0, 0
+    for begin in range(0, len(keys), RETRIED_MOST):
+        batch = keys[begin : begin + RETRIED_MOST]
+        path = (environment, "deliveries", "retry")
+        retried += client.post(Retried, *path, body={"deliveries": batch}).retried
+        done += len(batch)
+        progress(done, len(keys))
+    return Retried(retried, done - retried)
+
+
+def _show_retried(found: Retried, *, as_json: bool) -> None:
     if as_json:
-        show_json({"retried": done, "left": left + len(keys) - done})
+        show_json(found)
     else:
-        click.echo(f"{counted(done, 'delivery is', 'deliveries are')} sent again")
-    if left or done < len(keys):
+        click.echo(f"{counted(found.retried, 'delivery is', 'deliveries are')} sent again")
+    if found.left:
+        click.echo(
+            f"{found.left:,} can't be: their endpoint is disabled, or their partner, or they are"
+            " under way",
+            err=True,
+        )
         sys.exit(IN_PART)
-
-
-def _retry_all(opened: Admin, environment: Environment, keys: list[Key]) -> int:
-    progress, done = ProgressLine("deliveries"), 0
-    for begin in range(0, len(keys), RETRY_BATCH):
-        with opened.changing(this_actor(), environment) as change:
-            done += retry_many(change, environment, keys[begin : begin + RETRY_BATCH])
-        progress(min(begin + RETRY_BATCH, len(keys)), len(keys))
-    return done
 
 
 @deliveries.command("replay")
@@ -228,21 +206,16 @@ def replay(
 ) -> None:
     """Send ENDPOINT_ID all that happened since a time and did not arrive."""
     scheduled, at = 0, in_utc(since)
-    with admin(find_environment) as opened:
+    path = (environment, "endpoints", endpoint_id, "replay")
+    with admin(find_environment) as client:
         while at is not None:
-            with opened.changing(this_actor(), Environment(environment)) as change:
-                replayed = replay_endpoint(
-                    change,
-                    Environment(environment),
-                    endpoint_id,
-                    at,
-                    include_delivered=include_delivered,
-                )
+            body = {"since": at, "include_delivered": include_delivered}
+            replayed = client.post(Replayed, *path, body=body)
             scheduled, at = scheduled + replayed.scheduled, replayed.next_since
             if at is not None:
-                click.echo(f"{counted(scheduled, 'event')}, up to {shown(at)}", err=True)
+                note(f"{counted(scheduled, 'event')}, up to {shown(at)}", done=scheduled, up_to=at)
     if as_json:
-        show_json({"scheduled": scheduled, "next_since": None})
+        show_json(Replayed(scheduled, None))
     else:
         click.echo(f"{counted(scheduled, 'event is', 'events are')} sent")
 

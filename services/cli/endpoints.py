@@ -4,19 +4,7 @@ from uuid import UUID
 
 import click
 
-from services.admin.audit.system_user import this_actor
-from services.admin.changes import Admin
-from services.admin.endpoints.rows import (
-    Endpoint,
-    EndpointDetails,
-    EndpointFilter,
-    EndpointState,
-    disable_endpoint,
-    enable_endpoint,
-    list_endpoints,
-    read_endpoint,
-)
-from services.admin.pages import Page
+from services.admin.endpoints.rows import Endpoint, EndpointDetails, EndpointState
 from services.cli.common import (
     FindEnvironment,
     admin,
@@ -27,7 +15,6 @@ from services.cli.common import (
     show_listing,
     show_table,
 )
-from services.core.environments import Environment
 
 HEADINGS = ["ENDPOINT", "PARTNER", "STATE", "REASON", "FAILING SINCE", "CREATED", "URL"]
 
@@ -54,19 +41,13 @@ def list_all(
     find_environment: FindEnvironment,
     *,
     environment: str,
-    partner: str | None,
-    state: str | None,
-    failing: bool | None,
-    url: str | None,
     limit: int,
     as_json: bool,
+    **search: object,
 ) -> None:
     """List endpoints, newest first."""
-    wanted = EndpointFilter(
-        partner=partner, state=EndpointState(state) if state else None, failing=failing, url=url
-    )
-    with admin(find_environment) as opened, opened.reading(Environment(environment)) as connection:
-        found = list_endpoints(connection, wanted, Page(limit))
+    with admin(find_environment) as client:
+        found = client.listing(Endpoint, environment, "endpoints", limit=limit, **search)
     show_listing(found, HEADINGS, _row, as_json=as_json)
 
 
@@ -79,8 +60,9 @@ def show(
     find_environment: FindEnvironment, endpoint_id: UUID, environment: str, *, as_json: bool
 ) -> None:
     """Show the endpoint ENDPOINT_ID, with what it was sent in the last 7 days."""
-    with admin(find_environment) as opened:
-        _show(_details(opened, Environment(environment), endpoint_id), as_json=as_json)
+    with admin(find_environment) as client:
+        found = client.get(EndpointDetails, environment, "endpoints", endpoint_id)
+    _show(found, as_json=as_json)
 
 
 @endpoints.command("disable")
@@ -92,11 +74,9 @@ def disable(
     find_environment: FindEnvironment, endpoint_id: UUID, environment: str, *, as_json: bool
 ) -> None:
     """Send ENDPOINT_ID nothing more; its partner can't enable it. What waits is cancelled."""
-    where = Environment(environment)
-    with admin(find_environment) as opened:
-        with opened.changing(this_actor(), where) as change:
-            disable_endpoint(change, where, endpoint_id)
-        _show(_details(opened, where, endpoint_id), as_json=as_json)
+    path = (environment, "endpoints", endpoint_id, "disable")
+    with admin(find_environment) as client:
+        _show(client.post(EndpointDetails, *path), as_json=as_json)
 
 
 @endpoints.command("enable")
@@ -108,18 +88,10 @@ def enable(
     find_environment: FindEnvironment, endpoint_id: UUID, environment: str, *, as_json: bool
 ) -> None:
     """Send ENDPOINT_ID what happens from now on, whoever disabled it."""
-    where = Environment(environment)
-    with admin(find_environment) as opened:
-        with opened.changing(this_actor(), where) as change:
-            enable_endpoint(change, where, endpoint_id)
-        _show(_details(opened, where, endpoint_id), as_json=as_json)
+    path = (environment, "endpoints", endpoint_id, "enable")
+    with admin(find_environment) as client:
+        _show(client.post(EndpointDetails, *path), as_json=as_json)
     click.echo("what it missed is sent by `partnerapi deliveries replay`", err=True)
-
-
-def _details(opened: Admin, environment: Environment, endpoint_id: UUID) -> EndpointDetails:
-    """Count after the change: counting millions within it would hold the relay up."""
-    with opened.reading(environment) as connection:
-        return read_endpoint(connection, environment, endpoint_id)
 
 
 def _show(found: EndpointDetails, *, as_json: bool) -> None:

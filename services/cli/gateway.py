@@ -5,17 +5,17 @@ from pathlib import Path
 import click
 import msgspec
 
-from services.admin.gateway.publish import text_hash
-from services.admin.partners.callers import find_caller
-from services.admin.refusals import NotFoundError
-from services.cli.common import FindEnvironment, admin, environment_option
+from services.admin.gateway.desired import Configuration
+from services.admin.gateway.node_sync import text_hash
+from services.admin.partners.rows import Partner
+from services.cli.common import FindEnvironment, admin, environment_option, json_option
 from services.cli.gateway_check import DEFAULT, check
 from services.cli.nodes import diff, publish, status
 from services.core.environments import Environment
 from services.core.private_files import write_private
 from services.policy.callers import Caller
 from services.policy.explain import Request, as_text, explain
-from services.policy.render import PolicyError, mask
+from services.policy.render import PolicyError
 
 
 @click.group()
@@ -25,18 +25,27 @@ def gateway() -> None:
 
 @gateway.command("render")
 @click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write here, keys and all."
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the real keys to this file (mode 0600); uses the database, in admin's container.",
 )
 @click.pass_obj
 def render(find_environment: FindEnvironment, output: Path | None) -> None:
-    """Show what would be published, keys masked; --output writes the real ones (mode 0600)."""
-    with admin(find_environment) as opened:
-        text = opened.render()
+    """Show what would be published, with masked keys."""
     if output is None:
-        click.echo(mask(text))
+        with admin(find_environment) as client:
+            click.echo(client.get(Configuration, "gateway", "configuration").text)
         return
+    text = _render_in_database(find_environment)
     write_private(output, text.encode())
     click.echo(f"{output}  {len(text.encode()):,} bytes  hash {text_hash(text)}", err=True)
+
+
+def _render_in_database(find_environment: FindEnvironment) -> str:
+    from services.cli.direct import database  # noqa: PLC0415 -- no other part needs it
+
+    with database(find_environment) as opened:
+        return opened.render()
 
 
 for command in (check, diff, publish, status):
@@ -46,11 +55,11 @@ for command in (check, diff, publish, status):
 @gateway.command("explain")
 @click.argument("path")
 @environment_option
-@click.option("--partner", help="Whose tier; asks the database.")
-@click.option("--tier", help="A tier instead of a partner; asks no database.")
+@click.option("--partner", help="The partner whose tier counts; asks admin.")
+@click.option("--tier", help="A tier instead of a partner; asks nobody.")
 @click.option("--host", help="The Host header; by default the environment's own.")
 @click.option("--method", default="GET", show_default=True, help="The request's method.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @click.pass_obj
 def explain_command(
     find_environment: FindEnvironment,
@@ -63,7 +72,7 @@ def explain_command(
     method: str,
     as_json: bool,
 ) -> None:
-    """Tell the route, limit and plugins that a request for PATH meets, in Kong's order."""
+    """Show the route, limit and plugins that a request for PATH meets, in Kong's order."""
     if (partner is None) == (tier is None):
         msg = "name one of --partner and --tier"
         raise click.UsageError(msg)
@@ -85,9 +94,6 @@ def explain_command(
 
 
 def _caller(find_environment: FindEnvironment, partner: str, environment: Environment) -> Caller:
-    with admin(find_environment) as opened, opened.reading() as connection:
-        found = find_caller(connection, partner, environment)
-        if found is None:
-            msg = f"there is no partner {partner}"
-            raise NotFoundError(msg)
-        return found
+    with admin(find_environment) as client:
+        found = client.get(Partner, "partners", partner)
+    return Caller(found.tier, str(found.state), found.keys[environment])

@@ -21,7 +21,7 @@ _EPILOG = "Exit codes: 0 no fault, 1 faults, 2 the file can't be read."
 
 @click.command("check", epilog=_EPILOG)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check(
     find_environment: Callable[[], Mapping[str, str]], file: Path | None, *, as_json: bool

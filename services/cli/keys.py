@@ -5,12 +5,8 @@ from datetime import datetime, timedelta
 
 import click
 
-from services.admin.after_change import ChangedKey, MadeKey, RotatedKey
-from services.admin.audit.system_user import this_actor
-from services.admin.changes import Admin
-from services.admin.keys.changes import create_key, revoke_key, rotate_key, set_expiry
-from services.admin.keys.rows import Key, KeyFilter, KeyState, NewKey, find_key, list_keys
-from services.admin.pages import Page
+from services.admin.keys.changes import OVERLAP_MOST
+from services.admin.keys.rows import ChangedKey, Key, KeyState, MadeKey, RotatedKey
 from services.cli import outcome
 from services.cli.audit import TIME, in_utc
 from services.cli.common import (
@@ -20,13 +16,13 @@ from services.cli.common import (
     environment_option,
     json_option,
     limit_option,
-    publish_option,
     show_json,
     show_listing,
     shown,
     yes_option,
 )
 from services.core.environments import Environment
+from services.domain.key_form import SHOWN_LENGTH, fingerprint
 
 HEADINGS = [
     "KEY", "PARTNER", "ENV", "STATE", "CREATED", "EXPIRES", "LAST USED", "ID", "REPLACED BY",
@@ -35,7 +31,7 @@ UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days
 
 
 class Span(click.ParamType[timedelta]):
-    """A length of time: 0, 30m, 24h or 7d."""
+    """How long two keys overlap: 0, 30m, 24h or 7d."""
 
     name = "span"
 
@@ -46,9 +42,30 @@ class Span(click.ParamType[timedelta]):
         match = re.fullmatch(r"(\d{1,6})([mhd])|0", str(value))
         if match is None:
             self.fail(f"{value} is not like 0, 30m, 24h or 7d", param, ctx)
-        return timedelta() if match[1] is None else int(match[1]) * UNITS[match[2]]
+        span = timedelta() if match[1] is None else int(match[1]) * UNITS[match[2]]
+        if span > OVERLAP_MOST:
+            self.fail(f"{value} is more than {OVERLAP_MOST.days}d", param, ctx)
+        return span
 
 
+class KeyName(click.ParamType[str]):
+    """A key's id, its first 12 characters, or the key itself, of which the fingerprint is sent."""
+
+    name = "key"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,  # noqa: ARG002 -- click's signature
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> str:
+        """Return the name: a key in full is in no address, as addresses are logged."""
+        name = str(value)
+        is_key = name.startswith(tuple(each.key_prefix for each in Environment))
+        return fingerprint(name) if is_key and len(name) > SHOWN_LENGTH else name
+
+
+key_argument = click.argument("key", type=KeyName())
 expires_option = click.option(
     "--expires", type=TIME, help="In UTC: 2026-11-22 or 2026-11-22T09:14:03Z. Default: never."
 )
@@ -66,7 +83,6 @@ def keys() -> None:
 @click.argument("partner")
 @environment_option
 @expires_option
-@publish_option
 @json_option
 @click.pass_obj
 def create(
@@ -75,22 +91,17 @@ def create(
     environment: str,
     *,
     expires: datetime | None,
-    publish: bool,
     as_json: bool,
 ) -> None:
-    """Make a key for PARTNER, show it once, and send it to the gateway.
+    """Make a key for PARTNER, and show it once when the gateway has it.
 
     Standard output is the key alone, for scripts; the rest goes to standard error.
     """
-    with admin(find_environment) as opened:
-        with opened.changing(this_actor()) as change:
-            made = create_key(change, partner, Environment(environment), in_utc(expires))
-        if not as_json:
-            _show_secret(made)
-        reports = outcome.publish(opened, wanted=publish)
-        if as_json:
-            show_json(MadeKey(made.key, made.secret, reports))
-        outcome.end(reports)
+    body = {"environment": environment, "expires_at": in_utc(expires)}
+    with admin(find_environment) as client:
+        made = client.post(MadeKey, "partners", partner, "keys", body=body)
+    _show_made(made, as_json=as_json)
+    outcome.end(made.gateway, as_json=as_json)
 
 
 @keys.command("list")
@@ -102,35 +113,30 @@ def create(
 @json_option
 @click.pass_obj
 def list_all(
-    find_environment: FindEnvironment,
-    *,
-    partner: str | None,
-    environment: str | None,
-    state: str | None,
-    prefix: str | None,
-    limit: int,
-    as_json: bool,
+    find_environment: FindEnvironment, *, limit: int, as_json: bool, **search: str | None
 ) -> None:
     """List keys, newest first."""
-    wanted = KeyFilter(
-        partner=partner,
-        environment=Environment(environment) if environment else None,
-        state=KeyState(state) if state else None,
-        prefix=prefix,
-    )
-    with admin(find_environment) as opened, opened.reading() as connection:
-        found = list_keys(connection, wanted, Page(limit))
+    _require_short(search["prefix"])
+    with admin(find_environment) as client:
+        found = client.listing(Key, "keys", limit=limit, **search)
     show_listing(found, HEADINGS, _row, as_json=as_json)
 
 
+def _require_short(prefix: str | None) -> None:
+    """Raise UsageError for what may be a whole key: addresses are logged."""
+    if prefix is not None and len(prefix) > SHOWN_LENGTH:
+        msg = f"--prefix: at most the first {SHOWN_LENGTH} characters of a key, never all of it"
+        raise click.UsageError(msg)
+
+
 @keys.command("show")
-@click.argument("key")
+@key_argument
 @json_option
 @click.pass_obj
 def show(find_environment: FindEnvironment, key: str, *, as_json: bool) -> None:
     """Show one key, as far as it may be shown."""
-    with admin(find_environment) as opened, opened.reading() as connection:
-        found = find_key(connection, key)
+    with admin(find_environment) as client:
+        found = client.get(Key, "keys", key)
     if as_json:
         show_json(found)
         return
@@ -141,12 +147,15 @@ def show(find_environment: FindEnvironment, key: str, *, as_json: bool) -> None:
 
 
 @keys.command("rotate")
-@click.argument("key")
+@key_argument
 @click.option(
-    "--overlap", type=Span(), default="24h", show_default=True, help="That both work; 30d at most."
+    "--overlap",
+    type=Span(),
+    default="24h",
+    show_default=True,
+    help="How long both keys keep working (at most 30d).",
 )
 @expires_option
-@publish_option
 @json_option
 @click.pass_obj
 def rotate(
@@ -155,30 +164,26 @@ def rotate(
     *,
     overlap: timedelta,
     expires: datetime | None,
-    publish: bool,
     as_json: bool,
 ) -> None:
     """Make a key in the place of KEY, which goes on working for the overlap.
 
     Standard output is the new key alone, for scripts. --expires is the new key's.
     """
-    with admin(find_environment) as opened:
-        with opened.changing(this_actor()) as change:
-            made, replaced = rotate_key(change, key, overlap=overlap, expires_at=in_utc(expires))
-        if not as_json:
-            _show_secret(made)
-            click.echo(f"{replaced.shown}... works until {shown(replaced.expires_at)}", err=True)
-        reports = outcome.publish(opened, wanted=publish)
-        if as_json:
-            show_json(RotatedKey(made.key, made.secret, reports, replaced=replaced))
-        outcome.end(reports)
+    body = {"overlap_seconds": int(overlap.total_seconds()), "expires_at": in_utc(expires)}
+    with admin(find_environment) as client:
+        made = client.post(RotatedKey, "keys", key, "rotate", body=body)
+    _show_made(made, as_json=as_json)
+    if not as_json:
+        replaced = made.replaced
+        click.echo(f"{replaced.shown}... works until {shown(replaced.expires_at)}", err=True)
+    outcome.end(made.gateway, as_json=as_json)
 
 
 @keys.command("expire")
-@click.argument("key")
+@key_argument
 @click.option("--at", type=TIME, help="In UTC: 2026-11-22 or 2026-11-22T09:14:03Z.")
 @click.option("--never", is_flag=True, help="Without end.")
-@publish_option
 @json_option
 @click.pass_obj
 def expire(
@@ -187,56 +192,53 @@ def expire(
     *,
     at: datetime | None,
     never: bool,
-    publish: bool,
     as_json: bool,
 ) -> None:
     """Have KEY work until a time to come, or (--never) without end."""
     if (at is None) != never:
         msg = "say one of --at and --never"
         raise click.UsageError(msg)
-    with admin(find_environment) as opened:
-        with opened.changing(this_actor()) as change:
-            changed = set_expiry(change, key, in_utc(at))
-        ends = "without end" if changed.expires_at is None else f"until {shown(changed.expires_at)}"
-        told = f"{changed.shown}... of {changed.partner} ({changed.environment}) works {ends}"
-        _finish(opened, changed, told, publish=publish, as_json=as_json)
+    with admin(find_environment) as client:
+        changed = client.call("PATCH", ChangedKey, "keys", key, body={"expires_at": in_utc(at)})
+    found = changed.key
+    ends = "without end" if found.expires_at is None else f"until {shown(found.expires_at)}"
+    _finish(changed, f"{_owner(found)} works {ends}", as_json=as_json)
 
 
 @keys.command("revoke")
-@click.argument("key")
+@key_argument
 @yes_option
-@publish_option
 @json_option
 @click.pass_obj
-def revoke(
-    find_environment: FindEnvironment, key: str, *, yes: bool, publish: bool, as_json: bool
-) -> None:
+def revoke(find_environment: FindEnvironment, key: str, *, yes: bool, as_json: bool) -> None:
     """End KEY for good."""
-    with admin(find_environment) as opened:
-        with opened.reading() as connection:
-            found = find_key(connection, key)
-        owner = f"{found.shown}... of {found.partner} ({found.environment})"
-        confirm(f"Revoke {owner}?", yes=yes)
-        with opened.changing(this_actor()) as change:
-            revoked = revoke_key(change, str(found.id))
-        _finish(opened, revoked, f"revoked {owner}", publish=publish, as_json=as_json)
+    with admin(find_environment) as client:
+        found = client.get(Key, "keys", key)
+        confirm(f"Revoke {_owner(found)}?", yes=yes)
+        changed = client.post(ChangedKey, "keys", found.id, "revoke")
+    _finish(changed, f"revoked {_owner(found)}", as_json=as_json)
 
 
-def _show_secret(made: NewKey) -> None:
-    """Show a key before it is published: whatever comes then, it was seen."""
+def _owner(key: Key) -> str:
+    return f"{key.shown}... of {key.partner} ({key.environment})"
+
+
+def _show_made(made: MadeKey, *, as_json: bool) -> None:
+    if as_json:
+        show_json(made)
+        return
     owner = f"{made.key.environment} key of {made.key.partner}"
-    click.echo(f"{owner}, shown this once (id {made.id}):", err=True)
+    click.echo(f"{owner}, shown this once (id {made.key.id}):", err=True)
     click.echo(made.secret)
 
 
-def _finish(opened: Admin, key: Key, told: str, *, publish: bool, as_json: bool) -> None:
-    """Tell of a change that is committed, and have the gateway run it."""
-    if not as_json:
-        click.echo(told)
-    reports = outcome.publish(opened, wanted=publish)
+def _finish(changed: ChangedKey, sentence: str, *, as_json: bool) -> None:
+    """Print what was changed, and what the gateway runs."""
     if as_json:
-        show_json(ChangedKey(key, reports))
-    outcome.end(reports)
+        show_json(changed)
+    else:
+        click.echo(sentence)
+    outcome.end(changed.gateway, as_json=as_json)
 
 
 def _row(key: Key) -> tuple[object, ...]:

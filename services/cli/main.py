@@ -1,9 +1,12 @@
 """Command line: `partnerapi`; loads the part that a command needs, and no other."""
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,10 +31,28 @@ COMMANDS = {
     "database": "services.schema.commands",
 }
 STACK = "services.local"
+# Where one of these is set, the environment says all, and the local stack nothing.
+WHOLE = ("ADMIN_URL", "ADMIN_TOKEN", "ADMIN_DATABASE_URL")
+JSON = "--json"
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is asked for."""
+    """A group that imports a command's module when the command is asked for.
+
+    Errors of all commands take one of two forms here: a sentence, or with --json an object (A5).
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an argument that is no text, whichever command it is for."""
+        ctx.meta[JSON] = JSON in args
+        with _errors_as_asked(as_json=ctx.meta[JSON]):
+            _require_utf8(args)
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's signature
+        """Run the command."""
+        with _errors_as_asked(as_json=ctx.meta[JSON]):
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         """Return the commands in the order of the table."""
@@ -52,6 +73,43 @@ class LazyGroup(click.Group):
             return _missing(cmd_name, name or "a package")
 
 
+class JsonError(click.ClickException):
+    """Any error of a command that was asked for --json."""
+
+    def __init__(self, error: click.ClickException) -> None:
+        """Take the error whose exit code it has."""
+        super().__init__(error.message)
+        self.exit_code = error.exit_code  # pyright: ignore[reportAttributeAccessIssue] -- click's own do so
+        # Without a request there is no id, and what is wrong is in the command or its settings.
+        self._code = getattr(error, "code", "INVALID_REQUEST")
+        self._request_id = getattr(error, "request_id", "")
+
+    def show(self, file: Any = None) -> None:  # noqa: ANN401 -- click's signature
+        """Print the object."""
+        found = {"code": self._code, "message": self.message, "request_id": self._request_id}
+        click.echo(json.dumps(found, ensure_ascii=False), file=file, err=True)
+
+
+@contextmanager
+def _errors_as_asked(*, as_json: bool) -> Generator[None]:
+    try:
+        yield
+    except click.ClickException as exc:
+        if not as_json or isinstance(exc, JsonError):
+            raise
+        raise JsonError(exc) from exc
+
+
+def _require_utf8(arguments: Sequence[str]) -> None:
+    """Raise UsageError for bytes that are not UTF-8, which Python keeps as lone surrogates."""
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            msg = f"argument {number} is not UTF-8: {os.fsencode(argument)!r}"
+            raise click.UsageError(msg) from None
+
+
 def _missing(name: str, package: str) -> click.Command:
     """Return a command for an installation without the extra `embedded`, as in production."""
     message = f"needs the extra `embedded` ({package} is not installed)"
@@ -64,11 +122,11 @@ def _missing(name: str, package: str) -> click.Command:
 
 
 def find_environment() -> Mapping[str, str]:
-    """Return where admin's settings come from: the environment, else the running local stack.
+    """Return where admin is and its token: the environment says it, else the running local stack.
 
-    All or nothing, so that the local stack's partners never reach another gateway.
+    All or nothing, so that the local stack's token never reaches another admin.
     """
-    if is_set("ADMIN_DATABASE_URL", os.environ):
+    if any(is_set(name, os.environ) for name in WHOLE):
         return os.environ
     try:
         state = import_module(f"{STACK}.state")

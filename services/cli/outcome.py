@@ -1,32 +1,33 @@
-"""Outcome: what a command tells of the gateway after its change is done, and its exit code."""
+"""Outcome: what the gateway's nodes run after a change, on standard error, and the exit code."""
 
 import sys
-import time
+from collections.abc import Sequence
 
 import click
 
-from services.admin.after_change import publish_after
-from services.admin.changes import Admin
-from services.admin.gateway.publish import NodeReport
-from services.cli.common import IN_PART, tell
+from services.admin.gateway.node_sync import NodeReport
+from services.cli.common import IN_PART
+
+NO_NODE = "Not published: admin's KONG_ADMIN_URLS names no node."
 
 
-def publish(opened: Admin, *, wanted: bool | None) -> list[NodeReport] | None:
-    """Have the nodes run a change that is committed; tell on standard error what each does.
+def show_nodes(reports: Sequence[NodeReport]) -> None:
+    """Print a line for each node; standard output is for what the command answers."""
+    if not reports:
+        click.echo(NO_NODE, err=True)
+    for node in reports:
+        state = f"{node.state}: {node.error}" if node.error else f"runs {node.hash}"
+        click.echo(f"{node.url}  {state}", err=True)
 
-    `wanted` is False for `--no-publish`, and None when the change is none of the gateway's.
+
+def end(reports: Sequence[NodeReport] | None, *, as_json: bool) -> None:
+    """Print them, and exit with code 3 when a node does not run the change.
+
+    None: nothing changed for the gateway. With `as_json` they are in the document already.
     """
-    if wanted:
-        began = time.monotonic()
-        published = publish_after(opened)
-        tell(published, time.monotonic() - began)
-        return published.nodes
-    if wanted is False:
-        click.echo("Not published: run `partnerapi gateway publish`.", err=True)
-    return None
-
-
-def end(reports: list[NodeReport] | None) -> None:
-    """Exit with code 3 when a node does not run the change; None: it was not to be published."""
-    if reports is not None and (not reports or any(report.error for report in reports)):
+    if reports is None:
+        return
+    if not as_json:
+        show_nodes(reports)
+    if not reports or any(report.error for report in reports):
         sys.exit(IN_PART)

@@ -2,24 +2,7 @@
 
 import click
 
-from services.admin.after_change import ChangedPartner
-from services.admin.audit.system_user import this_actor
-from services.admin.changes import Admin
-from services.admin.pages import Page
-from services.admin.partners.changes import (
-    change_partner,
-    create_partner,
-    delete_partner,
-    resume_partner,
-    suspend_partner,
-)
-from services.admin.partners.rows import (
-    Partner,
-    PartnerFilter,
-    PartnerState,
-    list_partners,
-    read_partner,
-)
+from services.admin.partners.rows import ChangedPartner, Partner, PartnerState
 from services.cli import outcome
 from services.cli.common import (
     FindEnvironment,
@@ -27,7 +10,6 @@ from services.cli.common import (
     confirm,
     json_option,
     limit_option,
-    publish_option,
     show_json,
     show_listing,
     shown,
@@ -53,10 +35,9 @@ def create(
     find_environment: FindEnvironment, name: str, tier: str, contact: str, *, as_json: bool
 ) -> None:
     """Add a partner. It can call once it has a key: `partnerapi keys create`."""
-    with admin(find_environment) as opened:
-        tiers = opened.tiers()
-        with opened.changing(this_actor()) as change:
-            partner = create_partner(change, name, tier, contact, tiers=tiers)
+    body = {"name": name, "tier": tier, "contact": contact}
+    with admin(find_environment) as client:
+        partner = client.post(Partner, "partners", body=body)
     if as_json:
         show_json(partner)
     else:
@@ -71,18 +52,11 @@ def create(
 @json_option
 @click.pass_obj
 def list_all(
-    find_environment: FindEnvironment,
-    *,
-    search: str | None,
-    tier: str | None,
-    state: str | None,
-    limit: int,
-    as_json: bool,
+    find_environment: FindEnvironment, *, limit: int, as_json: bool, **search: str | None
 ) -> None:
     """List partners by name."""
-    wanted = PartnerFilter(search=search, tier=tier, state=PartnerState(state) if state else None)
-    with admin(find_environment) as opened, opened.reading() as connection:
-        found = list_partners(connection, wanted, Page(limit))
+    with admin(find_environment) as client:
+        found = client.listing(Partner, "partners", limit=limit, **search)
     show_listing(found, HEADINGS, _row, as_json=as_json)
 
 
@@ -92,8 +66,8 @@ def list_all(
 @click.pass_obj
 def show(find_environment: FindEnvironment, name: str, *, as_json: bool) -> None:
     """Show one partner."""
-    with admin(find_environment) as opened, opened.reading() as connection:
-        partner = read_partner(connection, name)
+    with admin(find_environment) as client:
+        partner = client.get(Partner, "partners", name)
     if as_json:
         show_json(partner)
         return
@@ -105,7 +79,6 @@ def show(find_environment: FindEnvironment, name: str, *, as_json: bool) -> None
 @click.argument("name")
 @click.option("--tier", help="A tier of gateway/kong.yml.")
 @click.option("--contact", help="E-mail address of the technical contact.")
-@publish_option
 @json_option
 @click.pass_obj
 def change_one(
@@ -114,87 +87,66 @@ def change_one(
     *,
     tier: str | None,
     contact: str | None,
-    publish: bool,
     as_json: bool,
 ) -> None:
     """Give the partner NAME another tier or contact."""
     if tier is None and contact is None:
         msg = "say --tier, --contact or both"
         raise click.UsageError(msg)
-    with admin(find_environment) as opened:
-        tiers = () if tier is None else opened.tiers()
-        with opened.changing(this_actor()) as change:
-            partner = change_partner(change, name, tier=tier, contact=contact, tiers=tiers)
-        told = f"{partner.name}: {partner.tier}, {partner.contact}"
-        _finish(opened, partner, told, publish=None if tier is None else publish, as_json=as_json)
+    body = {"tier": tier, "contact": contact}
+    with admin(find_environment) as client:
+        changed = client.call("PATCH", ChangedPartner, "partners", name, body=body)
+    partner = changed.partner
+    _finish(changed, f"{partner.name}: {partner.tier}, {partner.contact}", as_json=as_json)
 
 
 @partners.command("suspend")
 @click.argument("name")
 @click.option("--reason", required=True, help="Why; the audit log keeps it.")
-@publish_option
 @json_option
 @click.pass_obj
-def suspend(
-    find_environment: FindEnvironment, name: str, *, reason: str, publish: bool, as_json: bool
-) -> None:
+def suspend(find_environment: FindEnvironment, name: str, *, reason: str, as_json: bool) -> None:
     """Have every request of the partner NAME refused; `resume` undoes it."""
-    with admin(find_environment) as opened:
-        with opened.changing(this_actor()) as change:
-            partner = suspend_partner(change, name, reason)
-        _finish(opened, partner, f"suspended {partner.name}", publish=publish, as_json=as_json)
+    with admin(find_environment) as client:
+        changed = client.post(ChangedPartner, "partners", name, "suspend", body={"reason": reason})
+    _finish(changed, f"suspended {changed.partner.name}", as_json=as_json)
 
 
 @partners.command("resume")
 @click.argument("name")
 @click.option("--reason", help="Why; the audit log keeps it.")
-@publish_option
 @json_option
 @click.pass_obj
 def resume(
-    find_environment: FindEnvironment,
-    name: str,
-    *,
-    reason: str | None,
-    publish: bool,
-    as_json: bool,
+    find_environment: FindEnvironment, name: str, *, reason: str | None, as_json: bool
 ) -> None:
     """Let the partner NAME call again, with the keys that it had."""
-    with admin(find_environment) as opened:
-        with opened.changing(this_actor()) as change:
-            partner = resume_partner(change, name, reason)
-        _finish(opened, partner, f"resumed {partner.name}", publish=publish, as_json=as_json)
+    with admin(find_environment) as client:
+        changed = client.post(ChangedPartner, "partners", name, "resume", body={"reason": reason})
+    _finish(changed, f"resumed {changed.partner.name}", as_json=as_json)
 
 
 @partners.command("delete")
 @click.argument("name")
 @yes_option
-@publish_option
 @json_option
 @click.pass_obj
-def delete(
-    find_environment: FindEnvironment, name: str, *, yes: bool, publish: bool, as_json: bool
-) -> None:
+def delete(find_environment: FindEnvironment, name: str, *, yes: bool, as_json: bool) -> None:
     """Delete the partner NAME with its keys, endpoints and deliveries, live and sandbox."""
-    with admin(find_environment) as opened:
-        with opened.reading() as connection:
-            read_partner(connection, name)
+    with admin(find_environment) as client:
+        client.get(Partner, "partners", name)
         confirm(f"Delete {name} with its keys, endpoints and deliveries?", yes=yes)
-        with opened.changing(this_actor()) as change:
-            partner = delete_partner(change, name)
-        _finish(opened, partner, f"deleted {partner.name}", publish=publish, as_json=as_json)
+        changed = client.call("DELETE", ChangedPartner, "partners", name)
+    _finish(changed, f"deleted {changed.partner.name}", as_json=as_json)
 
 
-def _finish(
-    opened: Admin, partner: Partner, told: str, *, publish: bool | None, as_json: bool
-) -> None:
-    """Tell of a change that is committed, and have the gateway run it."""
-    if not as_json:
-        click.echo(told)
-    reports = outcome.publish(opened, wanted=publish)
+def _finish(changed: ChangedPartner, sentence: str, *, as_json: bool) -> None:
+    """Print what was changed, and what the gateway runs."""
     if as_json:
-        show_json(ChangedPartner(partner, reports))
-    outcome.end(reports)
+        show_json(changed)
+    else:
+        click.echo(sentence)
+    outcome.end(changed.gateway, as_json=as_json)
 
 
 def _row(partner: Partner) -> tuple[object, ...]:

@@ -1,30 +1,44 @@
-"""Progress: long work tells on standard error how far it is."""
+"""Progress: long work says on standard error how much is done, from time to time."""
 
 import sys
 import time
 
 import click
+import msgspec
 
 TERMINAL_EVERY = 0.2  # seconds, on one line
-LOG_EVERY = 5.0  # seconds, a line each
+LINES_EVERY = 5.0  # seconds, a line of JSON each
 
 
 class ProgressLine:
-    """Tells how much of something is done, from time to time."""
+    """Writes how much is done: one updated line on a terminal, else lines of JSON."""
 
     def __init__(self, things: str) -> None:
         """`things` are what is counted: `lines`."""
         self._things = things
         self._terminal = sys.stderr.isatty()
-        self._told_at = time.monotonic()
+        self._written_at = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """Tell, if it is time; on a terminal the last of it too, and the line ends."""
+        """Write, if it is time; on a terminal also the last of it, which ends the line."""
         last = self._terminal and done >= total
-        every = TERMINAL_EVERY if self._terminal else LOG_EVERY
-        if not last and time.monotonic() - self._told_at < every:
+        every = TERMINAL_EVERY if self._terminal else LINES_EVERY
+        if not last and time.monotonic() - self._written_at < every:
             return
-        self._told_at = time.monotonic()
-        words = f"{done:,} of {total:,} {self._things}"
-        begin = "\r" if self._terminal else ""
-        click.echo(f"{begin}{words}", err=True, nl=last or not self._terminal)
+        self._written_at = time.monotonic()
+        if self._terminal:
+            click.echo(f"\r{done:,} of {total:,} {self._things}", err=True, nl=last)
+        else:
+            _write_json(done=done, total=total, of=self._things)
+
+
+def note(sentence: str, **values: object) -> None:
+    """Write how far work of unknown length is: a sentence on a terminal, else a line of JSON."""
+    if sys.stderr.isatty():
+        click.echo(sentence, err=True)
+    else:
+        _write_json(**values)
+
+
+def _write_json(**values: object) -> None:
+    click.echo(msgspec.json.encode(values).decode(), err=True)

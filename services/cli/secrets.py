@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from services.admin.audit.system_user import this_actor
 from services.admin.master_key_rotation import MasterKeyRotation, RotationReport
-from services.cli.common import FindEnvironment, admin, json_option, show_json
+from services.cli.common import FindEnvironment, json_option, show_json
+from services.cli.direct import database, this_actor
 from services.cli.progress import ProgressLine
 from services.core.encryption import make_master_key
 from services.core.wording import counted
@@ -33,15 +33,16 @@ def new_master_key() -> None:
 
 
 @secrets.command("reseal")
-@click.option("--check", "only_check", is_flag=True, help="Only tell; 1: some need an older key.")
+@click.option("--check", "only_check", is_flag=True, help="Change nothing, only count.")
 @json_option
 @click.pass_obj
 def reseal(find_environment: FindEnvironment, *, only_check: bool, as_json: bool) -> None:
     """Seal every stored secret with the first of MASTER_KEYS, while services run.
 
-    It can be broken off and run again. Exit code 0: none needs an older key any more.
+    It uses the database itself: run it inside admin's container. It can be broken off and run
+    again. Exit code 0: none needs an older key any more; 1: some do.
     """
-    with admin(find_environment) as opened:
+    with database(find_environment) as opened:
         run = MasterKeyRotation(opened, progress=ProgressLine("secrets"))
         report = run.check() if only_check else run.rotate(this_actor())
         if report.older and not only_check:
@@ -52,11 +53,11 @@ def reseal(find_environment: FindEnvironment, *, only_check: bool, as_json: bool
     if as_json:
         show_json(report)
     else:
-        _tell(report)
+        _show(report)
     sys.exit(1 if report.needs_older_keys else 0)
 
 
-def _tell(report: RotationReport) -> None:
+def _show(report: RotationReport) -> None:
     for each in report.unopened_named:
         use = "" if each.in_use else ", not in use"
         click.echo(

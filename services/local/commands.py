@@ -73,7 +73,7 @@ def down(state_dir: Path) -> None:
 
 @click.command()
 @state_dir_option
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(state_dir: Path, *, as_json: bool) -> None:
     """Show what runs; exit code 3 when nothing does."""
     folder = StateFolder(state_dir)

@@ -2,20 +2,31 @@
 
 import contextlib
 import secrets
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 import psycopg
 
-from services.admin.audit.system_user import this_actor
+from services.admin.audit.rows import Actor
+from services.admin.audit.system_user import os_user
 from services.admin.changes import Admin, Change
+from services.admin.gateway.node_sync import NodeState
+from services.admin.gateway.publish_wait import (
+    Published,
+    is_published,
+    publish_target,
+    read_published,
+)
+from services.admin.gateway.store import read_clock
 from services.admin.keys.changes import create_key
 from services.admin.keys.rows import KeyState, find_key
 from services.admin.partners.changes import create_partner
 from services.admin.partners.rows import find_partner
 from services.admin.refusals import NotFoundError, RefusedError
 from services.admin.settings import AdminSettings
+from services.admin.tokens.rows import Role, create_token, find_token, revoke_token
 from services.core.encryption import MasterKeyError, SecretBox, make_master_key
 from services.core.environments import Environment
 from services.core.settings import load_settings
@@ -39,6 +50,7 @@ TECHMART = Tenant("techmart", "premium", "integration@techmart.example")
 DEMO_BASIC = Tenant("demo-basic", "basic", "demo@inventory.example")  # to see its limit being hit
 QA = Tenant("qa", "qa", "qa@inventory.example")  # for load tests
 TENANTS = (TECHMART, DEMO_BASIC, QA)
+OWN_COMMANDS = "local-stack"  # the name of their token
 
 
 def ensure_secrets(folder: StateFolder) -> Secrets:
@@ -56,19 +68,24 @@ def ensure_secrets(folder: StateFolder) -> Secrets:
     return made
 
 
-def prepare_database(owner_url: str, found: Secrets) -> None:
-    """Bring a database to this release's schema, passwords and products; again is harmless."""
+def prepare_database(owner_url: str, found: Secrets) -> datetime:
+    """Bring a database to this release's schema, passwords and products; again is harmless.
+
+    Returns its time.
+    """
     with _in_words():
         migrate(owner_url)
         for role, password in found.passwords.items():
             set_role_password(owner_url, role, password)
         for environment in Environment:
             seed(owner_url, environment)
+        with psycopg.connect(owner_url) as connection:
+            return read_clock(connection)
 
 
 def ensure_keys(admin: Mapping[str, str], known: KeyRing) -> KeyRing:
     """Return a working key of each tenant and environment; makes what is missing."""
-    with _in_words(), _open(admin) as opened, opened.changing(this_actor()) as change:
+    with _in_words(), _open(admin) as opened, opened.changing(_actor()) as change:
         for each in TENANTS:
             if find_partner(change.connection, each.name) is None:
                 tiers = opened.tiers()
@@ -95,16 +112,51 @@ def _ensure_key(change: Change, partner: str, environment: Environment, known: s
     return create_key(change, partner, environment).secret
 
 
-def publish(admin: Mapping[str, str]) -> None:
-    """Send the policy with the partners of now to the gateway. Raises StackError."""
-    with _in_words(), _open(admin) as opened:
-        published = opened.publish()
-        if published.policy_error is not None:
-            raise StackError(published.policy_error)
-        for report in published.nodes:
-            if report.error is not None:
-                msg = f"the gateway at {report.url} does not take the policy: {report.error}"
-                raise StackError(msg)
+def ensure_token(admin: Mapping[str, str], known: str | None) -> str:
+    """Return an operator's token for this stack's own commands: the known one while it works."""
+    with _in_words(), _open(admin) as opened, opened.changing(_actor()) as change:
+        if known and find_token(change.connection, known):
+            return known
+        with contextlib.suppress(NotFoundError):  # the folder has lost it
+            revoke_token(change, OWN_COMMANDS)
+        return create_token(change, OWN_COMMANDS, Role.OPERATOR)[1]
+
+
+def wait_until_published(
+    admin: Mapping[str, str],
+    since: datetime,
+    wait_until: Callable[[Callable[[], str]], None],
+) -> None:
+    """Return when the gateway runs the policy with the partners of now. Raises StackError.
+
+    What an admin did before `since`, by PostgreSQL's clock, was a run before this one.
+    """
+    with _in_words(), _open(admin) as opened, opened.reading() as connection:
+        settings = opened.settings
+        target = publish_target(connection, settings, since)
+
+        def fault() -> str:
+            if not is_published(connection, settings.nodes, target):
+                return "the gateway did not get its policy"
+            return _policy_fault(read_published(connection, settings, target))
+
+        wait_until(fault)
+
+
+def _policy_fault(published: Published) -> str:
+    """Return what is missing still, empty if nothing is. Raises StackError for what stays so."""
+    if published.policy_error is not None:
+        raise StackError(published.policy_error)
+    for report in published.nodes:
+        if report.state is NodeState.REFUSING:
+            msg = f"the gateway at {report.url} does not take the policy: {report.error}"
+            raise StackError(msg)
+    faults = [f"{report.url}: {report.error}" for report in published.nodes if report.error]
+    return "; ".join(faults)
+
+
+def _actor() -> Actor:
+    return Actor("cli", os_user=os_user())
 
 
 @contextlib.contextmanager

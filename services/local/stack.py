@@ -21,8 +21,9 @@ from services.local.provision import (
     TECHMART,
     ensure_keys,
     ensure_secrets,
+    ensure_token,
     prepare_database,
-    publish,
+    wait_until_published,
 )
 from services.local.readiness import http_status
 from services.local.state import (
@@ -155,13 +156,14 @@ class _Run:
             lambda: "" if postgres.answers(folder, owner_url) else "postgres was not ready",
             log=lambda _: self._folder.log("postgres"),
         )
-        prepare_database(owner_url, self._secrets)
+        began = prepare_database(owner_url, self._secrets)
         self._children.wait_ready(["valkey"])
         self._start(*self._names(Stage.SERVICES))
         keys = ensure_keys(self._admin, self._folder.keys())
         self._folder.write_keys(keys)
+        self._folder.write_token(ensure_token(self._admin, self._folder.token()))
         self._children.wait_ready(self._names(Stage.GATEWAY))
-        publish(self._admin)
+        wait_until_published(self._admin, began, self._wait_for_gateway)
         self._children.wait_ready([name for name in programs if name != "postgres"])
         self._wait_for_first_answers(keys[TECHMART.name])
 
@@ -186,14 +188,16 @@ class _Run:
                 self._wait_for_answer(f"{self._plan.urls['gateway']}{path}", headers)
 
     def _wait_for_answer(self, address: str, headers: dict[str, str]) -> None:
-        self._children.wait_until(
+        self._wait_for_gateway(
             lambda: (
                 ""
                 if (status := http_status(address, headers)) == 200
                 else f"gateway answered {status} to a first request"
-            ),
-            log=lambda _: self._folder.log("gateway"),
+            )
         )
+
+    def _wait_for_gateway(self, fault: Callable[[], str]) -> None:
+        self._children.wait_until(fault, log=lambda _: self._folder.log("gateway"))
 
     def _changed(self, children: dict[str, ChildRecord]) -> None:
         self._record.children = children

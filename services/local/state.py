@@ -1,6 +1,7 @@
 """State: what a stack keeps in its folder, so that a restart keeps it and other commands find it.
 
-secrets.json and keys.json (mode 0600) live as long as the folder, stack.json as long as the stack.
+secrets.json, keys.json and admin-token (mode 0600) live as long as the folder, stack.json as long
+as the stack.
 """
 
 import contextlib
@@ -95,6 +96,7 @@ class StateFolder:
         self._record = self.path / "stack.json"
         self._secrets = self.path / "secrets.json"
         self._keys = self.path / "keys.json"
+        self._token = self.path / "admin-token"
 
     def make(self) -> None:
         """Make the folder if there is none, and close it to others."""
@@ -168,6 +170,17 @@ class StateFolder:
         """Store the keys."""
         write_private(self._keys, msgspec.json.encode(keys))
 
+    def token(self) -> str | None:
+        """Return the token of this stack's own commands, if the folder has one."""
+        try:
+            return self._token.read_text("utf-8").strip()
+        except FileNotFoundError:
+            return None
+
+    def write_token(self, token: str) -> None:
+        """Store the token."""
+        write_private(self._token, f"{token}\n".encode())
+
     def secrets(self) -> Secrets | None:
         """Return the secrets, if the folder has them. Raises StackError."""
         return self._read(self._secrets, Secrets)
@@ -190,12 +203,16 @@ class StateFolder:
 
 
 def stack_environment(state_dir: Path) -> dict[str, str] | None:
-    """Return admin's settings for the stack that runs in a folder; None if none does."""
+    """Return the settings of commands for the stack that runs in a folder; None if none does.
+
+    Where admin is and the stack's own token, and for the few that use the database admin's own.
+    """
     folder = StateFolder(state_dir)
     record, found = folder.running(), folder.secrets()
     if record is None or found is None:
         return None
-    return admin_environment(record, found)
+    called = {"ADMIN_URL": record.urls["admin"], "ADMIN_TOKEN": folder.token() or ""}
+    return {**admin_environment(record, found), **called}
 
 
 def admin_environment(record: StackRecord, found: Secrets) -> dict[str, str]:

@@ -83,7 +83,7 @@ def test_every_variable_that_a_program_reads_is_on_the_page() -> None:
     told, found = PAGE.read_text(), set[str]()
     for path in (REPOSITORY / "services").rglob("*.py"):
         found.update(variables(path.read_text()))
-    assert {"PARTNERAPI_STATE_DIR", "ADMIN_DATABASE_URL"} <= found
+    assert {"PARTNERAPI_STATE_DIR"} <= found
     assert {name for name in found if f"`{name}`" not in told} == set()
 
 

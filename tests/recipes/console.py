@@ -9,12 +9,16 @@ import doctest
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXIT = re.compile(r"\s+# exit (\d+)$")
+# The commands that use the database themselves are typed inside admin's container.
+INSIDE_ADMIN = re.compile(
+    r"\bpartnerapi (?=secrets reseal|gateway render --output|.* --in-database)"
+)
 MARK = "=====recipe"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -71,16 +75,21 @@ def _command(number: int, text: str) -> Command:
     return Command(number, EXIT.sub("", text), exit_code=int(code[1]) if code else 0)
 
 
+def typed(text: str) -> str:
+    """Return a command as it is typed: with what admin's container has, if it belongs there."""
+    return INSIDE_ADMIN.sub("env $INSIDE_ADMIN partnerapi ", text)
+
+
 def run(commands: list[Command], folder: Path, environment: dict[str, str], within: float) -> None:
     """Type all commands into one bash in a folder; note what each printed and its exit code."""
     script = "".join(
-        f"{{ {command.text}\n}} 2>&1\nprintf '\\n{MARK} {number} %s\\n' $?\n"
+        f"{{ {typed(command.text)}\n}} 2>&1\nprintf '\\n{MARK} {number} %s\\n' $?\n"
         for number, command in enumerate(commands)
     )
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", script],
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**_without_databases(os.environ), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -93,6 +102,12 @@ def run(commands: list[Command], folder: Path, environment: dict[str, str], with
         assert mark, f"line {command.line}: {command.text}: the shell ended here:\n{done.stderr}"
         code, _, rest = rest.partition("\n")
         command.ended = int(code)
+
+
+def _without_databases(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what leads to a database, or opens what is in it."""
+    leading = ("DATABASE_URL", "DATABASE_URL_FILE", "MASTER_KEYS", "MASTER_KEYS_FILE")
+    return {name: value for name, value in environment.items() if not name.endswith(leading)}
 
 
 def told(commands: list[Command], document: Path) -> str:

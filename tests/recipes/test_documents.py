@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.local.state import stack_environment
 from tests.e2e.conftest import REPOSITORY, LocalStack
 from tests.recipes.console import commands_of, run, told
 
@@ -25,6 +26,18 @@ def stack(tmp_path: Path) -> Generator[LocalStack]:
     running.end()
 
 
+def calling_admin(stack: LocalStack) -> dict[str, str]:
+    """Return the environment of a person who may call admin and knows no database.
+
+    With it the local stack's settings are not looked at, but for the commands of INSIDE_ADMIN.
+    """
+    inside = stack_environment(stack.state_dir)
+    assert inside is not None
+    called = {name: inside.pop(name) for name in ("ADMIN_URL", "ADMIN_TOKEN")}
+    assert "ADMIN_DATABASE_URL" in inside
+    return {**called, "INSIDE_ADMIN": " ".join(f"{name}={value}" for name, value in inside.items())}
+
+
 @pytest.mark.recipes
 @pytest.mark.needs("curl")
 @pytest.mark.timeout(WITHIN + 60)
@@ -37,6 +50,7 @@ def test_what_a_document_says_is_what_happens(stack: LocalStack, name: str) -> N
     known = {
         "PATH": programs,
         "PARTNERAPI_STATE_DIR": str(stack.state_dir),
+        **calling_admin(stack),
         "GATEWAY": f"http://127.0.0.1:{stack.base}",
         "ADMIN": f"http://127.0.0.1:{stack.base + 100}",
         "NO_PROXY": "*",

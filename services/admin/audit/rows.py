@@ -13,21 +13,27 @@ from psycopg.types.json import Jsonb
 
 from services.admin.pages import Listing, Page, cursor_id, listing
 from services.core.external_text import check_text
+from services.core.headers import OS_USER
+
+OS_USER_MOST = 100  # characters
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who acts: `token:NAME` over HTTP, `cli:USER` on the command line.
+    """Who acts: `token:NAME` over HTTP, `cli` for a command that uses the database itself.
 
-    Raises ExternalTextError for a name that the audit log can't keep, before anything is changed.
+    Raises ExternalTextError for text that the audit log can't keep, before anything is changed.
     """
 
     name: str
     request_id: str | None = None
     token_id: UUID | None = None  # of the token that was sent; None: a command
+    os_user: str | None = None  # who runs the command, as their machine says: nobody verifies it
 
     def __post_init__(self) -> None:
-        """Check the name: an entry is one line."""
+        """Check what others chose: an entry is one line."""
         check_text("actor", self.name)
+        if self.os_user is not None:
+            check_text(OS_USER, self.os_user, most=OS_USER_MOST)
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
@@ -41,6 +47,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
     before: dict[str, object] | None
     after: dict[str, object] | None
     request_id: str | None
+    os_user: str | None  # who ran the command, as their machine said: unverified
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +61,8 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 INSERT_ENTRY = """
-INSERT INTO control.audit (actor, action, target, before, after, request_id)
-VALUES (%(actor)s, %(action)s, %(target)s, %(before)s, %(after)s, %(request_id)s)
+INSERT INTO control.audit (actor, action, target, before, after, request_id, os_user)
+VALUES (%(actor)s, %(action)s, %(target)s, %(before)s, %(after)s, %(request_id)s, %(os_user)s)
 RETURNING id
 """
 
@@ -80,6 +87,7 @@ def record(
         "before": _document(before),
         "after": _document(after),
         "request_id": actor.request_id,
+        "os_user": actor.os_user,
     }
     (row,) = connection.execute(INSERT_ENTRY, values).fetchall()
     return row[0]
@@ -90,7 +98,7 @@ def _document(given: object) -> Jsonb | None:
 
 
 SELECT_ENTRIES = """
-SELECT id, at, actor, action, target, before, after, request_id
+SELECT id, at, actor, action, target, before, after, request_id, os_user
 FROM control.audit
 WHERE (%(actor)s::text IS NULL OR actor = %(actor)s)
     AND (%(action)s::text IS NULL OR action = %(action)s OR starts_with(action, %(action)s || '.'))

@@ -1,16 +1,16 @@
-"""System user: who runs a command, for the audit log."""
+"""System user: who runs a command, as the operating system knows them by their uid.
+
+LOGNAME and USER say what anybody puts into them, and are not asked.
+"""
 
 import os
 import pwd
 
-from services.admin.audit.rows import Actor
 
-
-def this_actor() -> Actor:
-    """Return who runs this command, as the operating system knows them."""
+def os_user() -> str:
+    """Return the name of this process's user."""
     uid = os.getuid()
     try:
-        name = pwd.getpwuid(uid).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:  # a container may run as a user that its image does not list
-        name = f"uid-{uid}"
-    return Actor(f"cli:{name}")
+        return f"uid-{uid}"

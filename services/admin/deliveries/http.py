@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from litestar import Request, get, post
 from litestar.params import QueryParameter
 
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
-from services.admin.deliveries.redelivery import retry_delivery
+from services.admin.deliveries.redelivery import RETRIED_MOST, Retried, retry_delivery, retry_many
 from services.admin.deliveries.rows import (
     Delivery,
     DeliveryDetails,
@@ -28,6 +29,19 @@ OperatorRequest = Request[Actor, Token, Any]
 
 PATH = "/{environment:str}/deliveries"
 ONE = f"{PATH}/{{endpoint_id:uuid}}/{{event_id:uuid}}"
+
+
+class DeliveryName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One delivery."""
+
+    endpoint_id: UUID
+    event_id: UUID
+
+
+class WantedRetries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which deliveries are sent again, in this order."""
+
+    deliveries: Annotated[list[DeliveryName], msgspec.Meta(min_length=1, max_length=RETRIED_MOST)]
 
 
 @get(PATH, sync_to_thread=True, tags=["deliveries"])
@@ -84,4 +98,14 @@ def retry(
         return read_delivery(change.connection, environment, key)
 
 
-DELIVERIES = (search_deliveries, show_delivery, retry)
+@post(f"{PATH}/retry", status_code=202, sync_to_thread=True, tags=["deliveries"])
+def retry_several(
+    admin: Admin, request: OperatorRequest, environment: Environment, data: WantedRetries
+) -> Retried:
+    """Send several that have ended again, as far as they can be."""
+    keys = [Key(each.event_id, each.endpoint_id) for each in data.deliveries]
+    with admin.changing(request.user) as change:
+        return retry_many(change, environment, keys)
+
+
+DELIVERIES = (search_deliveries, show_delivery, retry, retry_several)

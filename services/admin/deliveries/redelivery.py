@@ -1,4 +1,4 @@
-"""Redelivery: of a finished delivery, of all that a search finds, or of what an endpoint missed.
+"""Redelivery: a finished delivery, several of them, or what an endpoint missed.
 
 As partners do it themselves. Nobody is woken: the scheduler sees what is due in its next pass.
 """
@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
 from services.admin.changes import Change
-from services.admin.deliveries.rows import DeliveryFilter, Key, find_keys, read_delivery
+from services.admin.deliveries.rows import Key, read_delivery
 from services.admin.endpoints import rows as endpoints
 from services.admin.refusals import ConflictError
 from services.core.environments import Environment
 from services.domain.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
 from services.domain.states import DeliveryState, EndpointState, PartnerState
 
-KEYS_OF_A_LOOK = 10_000
+RETRIED_MOST = 500  # deliveries of one request, 0.2 s: they are locked till its end
 # Ten times what a replay of the most that it takes needs; an operator may wait for it.
 REPLAY_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 30000"  # milliseconds
 
@@ -69,30 +70,24 @@ WHERE endpoints.state = 'active' AND partners.state = 'active' AND endpoints.id 
 """
 
 
-def find_retriable(
-    connection: Connection[TupleRow], environment: Environment, wanted: DeliveryFilter
-) -> tuple[list[Key], int]:
-    """Return what a search finds, oldest first, and how many more there are that can't be sent.
+class Retried(msgspec.Struct, frozen=True):
+    """How many deliveries are sent again, and how many can't be.
 
-    Those are of endpoints that are not active, or of partners that are suspended.
+    Those are of endpoints that are not active, of partners that are suspended, or under way.
     """
-    keys: list[Key] = []
-    while True:
-        after = keys[-1] if keys else None
-        more = find_keys(connection, environment, wanted, after=after, limit=KEYS_OF_A_LOOK)
-        keys += more
-        if len(more) < KEYS_OF_A_LOOK:
-            break
+
+    retried: int
+    left: int
+
+
+def retry_many(change: Change, environment: Environment, keys: Sequence[Key]) -> Retried:
+    """Start a new series of each delivery that has ended and can be sent."""
     ids = list({key.endpoint_id for key in keys})
-    rows = connection.execute(SELECT_SENDABLE, {"ids": ids})
+    rows = change.connection.execute(SELECT_SENDABLE, {"ids": ids})
     sendable = {row[0] for row in rows}
-    found = [key for key in reversed(keys) if key.endpoint_id in sendable]
-    return found, len(keys) - len(found)
-
-
-def retry_many(change: Change, environment: Environment, keys: Sequence[Key]) -> int:
-    """Start a new series of each that is finished still; return of how many."""
-    return sum(_retry(change, environment, key) for key in keys)
+    found = [key for key in keys if key.endpoint_id in sendable]
+    retried = sum(_retry(change, environment, key) for key in found)
+    return Retried(retried, len(keys) - retried)
 
 
 def _retry(change: Change, environment: Environment, key: Key) -> bool:

@@ -14,7 +14,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from services.admin.gateway.consumers import read_consumers
-from services.admin.gateway.publish import Candidate, Desired
+from services.admin.gateway.node_sync import Candidate, Desired
 from services.admin.gateway.store import Version, read_accepted, read_version
 from services.core.encryption import MasterKeyError, SecretBox
 from services.policy.check.checking import FaultyPolicyError, fault_lines, require_sound
@@ -29,6 +29,13 @@ from services.policy.render import (
 )
 
 
+class Configuration(msgspec.Struct, frozen=True):
+    """What nodes should run: kong.yml with the partners of now, their keys masked."""
+
+    hash: str  # of the text with the keys: the configuration_hash of a node that runs it
+    text: str
+
+
 class _Basis(NamedTuple):
     """All that a Desired is made of; equal: nothing to do."""
 
@@ -41,9 +48,17 @@ class _Basis(NamedTuple):
 class DesiredReader:
     """Works out what nodes should run; keeps keys in memory, decrypted, between two times."""
 
-    def __init__(self, policy_file: str, addresses: Addresses, box: SecretBox) -> None:
-        """`addresses` take the place of kong.yml's own."""
+    def __init__(
+        self,
+        policy_file: str,
+        addresses: Addresses,
+        box: SecretBox,
+        *,
+        policy: str | None = None,
+    ) -> None:
+        """`addresses` take the place of kong.yml's own; `policy` that of the file's text."""
         self._file = policy_file
+        self._policy = policy
         self._addresses = addresses
         self._box = _RememberingBox(box)
         self._basis: _Basis | None = None
@@ -55,7 +70,7 @@ class DesiredReader:
 
         Takes one snapshot of the database, on a connection in autocommit mode.
         """
-        policy, unreadable = _read_file(self._file)
+        policy, unreadable = (self._policy, None) if self._policy else _read_file(self._file)
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             basis = _Basis(read_version(connection), policy, unreadable, read_accepted(connection))

@@ -2,15 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from services.admin.gateway.desired import DesiredReader
+from services.admin.gateway.node_sync import Candidate, Desired
 from services.admin.gateway.nodes import AwayError, NodeClient
-from services.admin.gateway.publish import Candidate, Desired
-from services.admin.gateway.status import ask_all
 from services.admin.settings import AdminSettings
 from services.core.encryption import SecretBox
 from services.core.environments import Environment
@@ -50,6 +50,7 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
     """What a publish would change."""
 
     hash: str  # of what would be sent
+    nodes: list[str]  # that were asked
     groups: list[NodesDiff]  # without those that run just that
 
     @property
@@ -58,25 +59,45 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
         return not self.groups
 
 
-def diff_nodes(connection: Connection[TupleRow], settings: AdminSettings, box: SecretBox) -> Diff:
-    """Compare what each node runs with kong.yml and the partners of now. Raises PolicyError."""
-    reader = DesiredReader(settings.gateway_policy, settings.addresses, box)
+def diff_nodes(
+    connection: Connection[TupleRow],
+    settings: AdminSettings,
+    box: SecretBox,
+    other: tuple[str, str] | None = None,
+) -> Diff:
+    """Compare what each node runs with kong.yml and the partners of now. Raises PolicyError.
+
+    `other` is the name and the text of a kong.yml in the place of the one on the disk.
+    """
+    name, policy = other or (settings.gateway_policy, None)
+    reader = DesiredReader(name, settings.addresses, box, policy=policy)
     desired = reader.read(connection)
     if desired.wanted is None or desired.policy_error is not None:
         raise PolicyError(desired.policy_error)
     tiers = read_tiers(connection)
     running: dict[str | None, list[str]] = defaultdict(list)
-    errors: dict[str, str] = {}
-    for node in ask_all(settings.nodes, desired):
-        if node.error is not None:
-            errors[node.url] = node.error
-        elif node.hash != desired.wanted.hash:
-            running[node.hash].append(node.url)
+    away: list[NodesDiff] = []
+    for url, found in _ask_all(settings.nodes):
+        if isinstance(found, AwayError):
+            away.append(NodesDiff(nodes=[url], hash=None, changes=[], error=str(found)))
+        elif found != desired.wanted.hash:
+            running[found].append(url)
     groups = [_group(nodes, found, desired, tiers) for found, nodes in running.items()]
-    away = [
-        NodesDiff(nodes=[url], hash=None, changes=[], error=error) for url, error in errors.items()
-    ]
-    return Diff(hash=desired.wanted.hash, groups=groups + away)
+    return Diff(hash=desired.wanted.hash, nodes=settings.nodes, groups=groups + away)
+
+
+def _ask_all(nodes: Sequence[str]) -> list[tuple[str, str | AwayError | None]]:
+    """Return the hash of what each node runs, or why it does not say; asks all at once."""
+    with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as threads:
+        return list(zip(nodes, threads.map(_ask, nodes), strict=True))
+
+
+def _ask(url: str) -> str | AwayError | None:
+    try:
+        with NodeClient(url) as node:
+            return node.running_hash()
+    except AwayError as exc:
+        return exc
 
 
 def _group(

@@ -1,20 +1,59 @@
-"""The gateway over HTTP: what its nodes run, and a publish now."""
+"""The gateway over HTTP: what its nodes run, what a publish would change, and a publish now."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
+import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 
 from services.admin.changes import Admin
-from services.admin.gateway.publisher import Published
+from services.admin.gateway.desired import Configuration
+from services.admin.gateway.diff import Diff, diff_nodes
+from services.admin.gateway.node_sync import text_hash
+from services.admin.gateway.publish_wait import Published
 from services.admin.gateway.status import GatewayStatus, read_status
+from services.core.external_text import ExternalText
+from services.policy.render import mask
+
+# Text that is read and not stored: several lines, as YAML has them, but nothing that is no text.
+TEXT = r"^[^\x00\ud800-\udfff]*$"
+PolicyText = Annotated[str, msgspec.Meta(pattern=TEXT, max_length=100_000)]
+
+
+class OtherPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A kong.yml that is not in its place yet."""
+
+    policy: PolicyText
+    name: ExternalText = "kong.yml"  # for the places of its faults
 
 
 @get("/gateway", sync_to_thread=True, tags=["gateway"])
 def show_gateway(admin: Admin) -> GatewayStatus:
-    """Tell what each node runs, as the publisher last saw it, and whether that is right."""
+    """Tell what each node runs, as the reconciler last saw it, and whether that is right."""
     with admin.reading() as connection:
         return read_status(connection, admin.settings)
+
+
+@get("/gateway/configuration", sync_to_thread=True, tags=["gateway"])
+def show_configuration(admin: Admin) -> Configuration:
+    """Return what nodes should run, with masked keys."""
+    text = admin.render()
+    return Configuration(text_hash(text), mask(text))
+
+
+@get("/gateway/diff", sync_to_thread=True, tags=["gateway"])
+def diff_gateway(admin: Admin) -> Diff:
+    """Compare what each node runs with kong.yml and the partners of now; shows no key."""
+    with admin.reading() as connection:
+        return diff_nodes(connection, admin.settings, admin.box)
+
+
+@post("/gateway/diff", status_code=200, sync_to_thread=True, tags=["gateway"])
+def diff_other_policy(admin: Admin, data: OtherPolicy) -> Diff:
+    """Compare what each node runs with another kong.yml; changes nothing and shows no key."""
+    with admin.reading() as connection:
+        return diff_nodes(connection, admin.settings, admin.box, (data.name, data.policy))
 
 
 @post("/gateway/publish", status_code=200, tags=["gateway"])
@@ -26,4 +65,10 @@ async def publish_gateway(admin: Admin) -> Published:
     return await admin.await_publish()
 
 
-GATEWAY: Sequence[HTTPRouteHandler] = (show_gateway, publish_gateway)
+GATEWAY: Sequence[HTTPRouteHandler] = (
+    show_gateway,
+    show_configuration,
+    diff_gateway,
+    diff_other_policy,
+    publish_gateway,
+)

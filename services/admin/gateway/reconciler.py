@@ -17,8 +17,8 @@ from psycopg import Connection
 
 from services.admin.gateway import store
 from services.admin.gateway.desired import DesiredReader
-from services.admin.gateway.publish import Desired, NodeReport
-from services.admin.gateway.tidings import Tidings
+from services.admin.gateway.node_event_log import NodeEventLog
+from services.admin.gateway.node_sync import Desired, NodeReport
 from services.admin.gateway.watch import Watch
 from services.admin.settings import AdminSettings
 from services.core.availability import Availability
@@ -54,7 +54,7 @@ class Reconciler:
         self._name = name
         self._clock = clock
         self._reader = DesiredReader(settings.gateway_policy, settings.addresses, box)
-        self._tidings = Tidings(clock)
+        self._events = NodeEventLog(clock)
         self._database = Availability("publisher.database", clock=clock)
         self._reports: queue.SimpleQueue[tuple[NodeReport, float]] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -138,7 +138,7 @@ class Reconciler:
         self._answered_at = self._clock()
         self._database.succeeded()
         watch.desire(desired)
-        self._tidings.policy(desired)
+        self._events.policy(desired)
         self._store_reports(connection, latest)
         accepted = accepted_policy(desired, self._settings.nodes, latest)
         if accepted is not None:
@@ -149,7 +149,7 @@ class Reconciler:
         with contextlib.suppress(queue.Empty):
             while True:
                 report, at = self._reports.get_nowait()
-                self._tidings.node(report)
+                self._events.node(report)
                 fresh[report.url] = (report, self._clock() - at)
         latest.update({url: report for url, (report, _) in fresh.items()})
         store.write_nodes(connection, fresh.values())

@@ -1,7 +1,5 @@
 """Status: what every configured node runs, and whether that is what it should."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import msgspec
@@ -9,12 +7,9 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from services.admin.gateway import store
-from services.admin.gateway.desired import DesiredReader
-from services.admin.gateway.nodes import AwayError, NodeClient
-from services.admin.gateway.publish import Desired, NodeState
+from services.admin.gateway.node_sync import NodeState
 from services.admin.gateway.store import NodeRow, Publisher
 from services.admin.settings import AdminSettings
-from services.core.encryption import SecretBox
 
 # Seconds without a word after which no admin service is taken to run; one that renders 10,000
 # partners twice is silent for 4.
@@ -48,7 +43,7 @@ class PublisherStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The gateway as `gateway status` and HTTP tell it."""
+    """The gateway, as HTTP and `gateway status` show it."""
 
     current: bool  # every node runs kong.yml with the partners and keys of now
     revision: int  # of the partners and keys of now
@@ -66,41 +61,24 @@ def read_status(connection: Connection[TupleRow], settings: AdminSettings) -> Ga
         publisher = None
     nodes = [_node_status(url, rows.get(url), revision, publisher) for url in settings.nodes]
     policy_error = publisher.policy_error if publisher else None
-    return _status(revision, policy_error, publisher, nodes)
+    are_current = all(node.state == NodeState.CURRENT for node in nodes)
+    return GatewayStatus(
+        current=bool(nodes) and are_current and policy_error is None,
+        revision=revision,
+        policy_error=policy_error,
+        publisher=publisher and _publisher_status(publisher),
+        nodes=nodes,
+    )
 
 
-def ask_nodes(
-    connection: Connection[TupleRow], settings: AdminSettings, box: SecretBox
-) -> GatewayStatus:
-    """Return what the nodes say themselves; sends them nothing. For when no admin service runs."""
-    reader = DesiredReader(settings.gateway_policy, settings.addresses, box)
-    desired = reader.read(connection)
-    nodes = ask_all(settings.nodes, desired)
-    return _status(desired.revision, desired.policy_error, None, nodes)
-
-
-def ask_all(nodes: Sequence[str], desired: Desired) -> list[NodeStatus]:
-    """Ask all nodes at once."""
-    if not nodes:
-        return []
-    with ThreadPoolExecutor(max_workers=len(nodes)) as threads:
-        asked = [threads.submit(_ask, node, desired) for node in nodes]
-        return [each.result() for each in asked]
-
-
-def _ask(url: str, desired: Desired) -> NodeStatus:
-    try:
-        with NodeClient(url) as node:
-            running = node.running_hash()
-    except AwayError as exc:
-        return NodeStatus(url=url, state=NodeState.AWAY, error=str(exc))
-    if desired.wanted is not None and running == desired.wanted.hash:
-        state, revision = str(NodeState.CURRENT), desired.revision
-    elif desired.fallback is not None and running == desired.fallback.hash:
-        state, revision = str(NodeState.FALLBACK), desired.revision
-    else:
-        state, revision = OUTDATED, None
-    return NodeStatus(url=url, state=state, hash=running, revision=revision, age_seconds=0.0)
+def _publisher_status(publisher: Publisher) -> PublisherStatus:
+    return PublisherStatus(
+        name=publisher.name,
+        age_seconds=publisher.age,
+        revision=publisher.revision,
+        text_hash=publisher.text_hash,
+        policy_hash=publisher.policy_hash,
+    )
 
 
 def _node_status(
@@ -121,27 +99,4 @@ def _node_status(
         since=row.since,
         seen_at=row.seen_at,
         age_seconds=row.age,
-    )
-
-
-def _status(
-    revision: int,
-    policy_error: str | None,
-    publisher: Publisher | None,
-    nodes: list[NodeStatus],
-) -> GatewayStatus:
-    told = publisher and PublisherStatus(
-        name=publisher.name,
-        age_seconds=publisher.age,
-        revision=publisher.revision,
-        text_hash=publisher.text_hash,
-        policy_hash=publisher.policy_hash,
-    )
-    are_current = all(node.state == NodeState.CURRENT for node in nodes)
-    return GatewayStatus(
-        current=bool(nodes) and are_current and policy_error is None,
-        revision=revision,
-        policy_error=policy_error,
-        publisher=told,
-        nodes=nodes,
     )

@@ -8,7 +8,7 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
-from services.admin.gateway.publish import Desired, NodeReport, NodeState
+from services.admin.gateway.node_sync import Desired, NodeReport, NodeState
 from services.schema.locks import PUBLISHING
 
 
@@ -58,9 +58,10 @@ def try_lock(connection: Connection[TupleRow]) -> bool:
     return bool(row and row[0])
 
 
-def unlock(connection: Connection[TupleRow]) -> None:
-    """Stop being the publisher."""
-    connection.execute("SELECT pg_advisory_unlock(%s)", [PUBLISHING])
+def read_clock(connection: Connection[TupleRow]) -> datetime:
+    """Return PostgreSQL's time."""
+    (row,) = connection.execute("SELECT clock_timestamp()").fetchall()
+    return row[0]
 
 
 class NodeRow(msgspec.Struct, frozen=True):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from services.admin.gateway.node_sync import Desired, Memory, NodeReport, StoodDownError, settle
 from services.admin.gateway.nodes import NodeClient
-from services.admin.gateway.publish import Desired, Memory, NodeReport, StoodDownError, settle
 from services.core.background import note_failure
 
 LOOK_EVERY = 1.0  # seconds between two looks at a node; it is to be right again within 5

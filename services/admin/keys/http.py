@@ -9,7 +9,6 @@ from litestar import Request, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from services.admin.after_change import ChangedKey, MadeKey, RotatedKey, await_published
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin, Change
 from services.admin.keys.changes import (
@@ -20,7 +19,17 @@ from services.admin.keys.changes import (
     rotate_key,
     set_expiry,
 )
-from services.admin.keys.rows import Key, KeyFilter, KeyState, NewKey, find_key, list_keys
+from services.admin.keys.rows import (
+    ChangedKey,
+    Key,
+    KeyFilter,
+    KeyState,
+    MadeKey,
+    NewKey,
+    RotatedKey,
+    find_key,
+    list_keys,
+)
 from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.refusals import InvalidError
 from services.admin.tokens.rows import Token
@@ -82,7 +91,7 @@ async def make_key(admin: Admin, request: OperatorRequest, name: str, data: Want
         return create_key(change, name, data.environment, data.expires_at)
 
     made = await admin.change(request.user, work)
-    return MadeKey(made.key, made.secret, (await await_published(admin)).nodes)
+    return MadeKey(made.key, await admin.reports_after_change(), secret=made.secret)
 
 
 @get(ONE, sync_to_thread=True, tags=["keys"])
@@ -104,8 +113,8 @@ async def rotate_one_key(
         return rotate_key(change, _name(key), overlap=overlap, expires_at=wanted.expires_at)
 
     made, replaced = await admin.change(request.user, work)
-    nodes = (await await_published(admin)).nodes
-    return RotatedKey(made.key, made.secret, nodes, replaced=replaced)
+    nodes = await admin.reports_after_change()
+    return RotatedKey(made.key, nodes, secret=made.secret, replaced=replaced)
 
 
 @patch(ONE, tags=["keys"])
@@ -118,14 +127,14 @@ async def patch_key(
         return set_expiry(change, _name(key), data.expires_at)
 
     changed = await admin.change(request.user, work)
-    return ChangedKey(changed, (await await_published(admin)).nodes)
+    return ChangedKey(changed, await admin.reports_after_change())
 
 
 @post(f"{ONE}/revoke", status_code=200, tags=["keys"])
 async def revoke_one_key(admin: Admin, request: OperatorRequest, key: str) -> ChangedKey:
     """End a key for good."""
     revoked = await admin.change(request.user, lambda change: revoke_key(change, _name(key)))
-    return ChangedKey(revoked, (await await_published(admin)).nodes)
+    return ChangedKey(revoked, await admin.reports_after_change())
 
 
 def _name(key: str) -> str:

@@ -1,5 +1,6 @@
 """Keys: the rows of control.api_keys, listed and found; the sealed key is not read here (A2)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,7 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
+from services.admin.gateway.node_sync import NodeReport
 from services.admin.pages import Listing, Page, listing
 from services.admin.partners.rows import read_partner
 from services.admin.refusals import ConflictError, InvalidError, NotFoundError
@@ -56,6 +58,29 @@ class NewKey:
     def shown(self) -> str:
         """The part that may be shown again."""
         return self.key.shown
+
+
+class ChangedKey(msgspec.Struct, frozen=True):
+    """A key after a change, and what the gateway's nodes run."""
+
+    key: Key
+    gateway: list[NodeReport]
+
+
+class MadeKey(ChangedKey, frozen=True, kw_only=True):
+    """A key just made, with its plain text."""
+
+    secret: str
+
+    def __repr__(self) -> str:
+        """Leave the secret out: representations end in logs and tracebacks."""
+        return f"{type(self).__name__}(key={self.key!r})"
+
+
+class RotatedKey(MadeKey, frozen=True, kw_only=True):
+    """A key just made, with the key that it replaces."""
+
+    replaced: Key
 
 
 class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,13 +169,21 @@ def _position(after: str) -> tuple[datetime, UUID]:
     return position
 
 
+FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
 def find_key(connection: Connection[TupleRow], name: str) -> Key:
-    """Return the one key of this id, shown part or plain text.
+    """Return the one key of this id, shown part, plain text or fingerprint.
 
     Of several with the same shown part it is the one that is not revoked, if that is one. Raises
     NotFoundError, and ConflictError when it may be one or another.
     """
-    values = {"id": _id_of(name), "fingerprint": fingerprint(name), "shown": name}
+    is_fingerprint = FINGERPRINT.fullmatch(name) is not None
+    values = {
+        "id": _id_of(name),
+        "fingerprint": name if is_fingerprint else fingerprint(name),
+        "shown": name,
+    }
     found = _select(connection, values)
     if len(found) > 1:
         found = [key for key in found if key.state != KeyState.REVOKED] or found
@@ -158,6 +191,8 @@ def find_key(connection: Connection[TupleRow], name: str) -> Key:
         return found[0]
     # What is longer than the shown part may be a key, mistyped or in full: it is not repeated.
     named = name if len(name) <= SHOWN_LENGTH or _id_of(name) else shown_part(name) + "..."
+    if is_fingerprint:
+        named = f"with the fingerprint {named}"
     if not found:
         msg = f"there is no key {named}: name it by its id or its first {SHOWN_LENGTH} characters"
         raise NotFoundError(msg)

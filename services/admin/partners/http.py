@@ -9,7 +9,6 @@ from litestar import Request, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 
-from services.admin.after_change import ChangedPartner, await_published
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin, Change
 from services.admin.pages import LIMIT, Listing, page_of
@@ -22,6 +21,7 @@ from services.admin.partners.changes import (
     suspend_partner,
 )
 from services.admin.partners.rows import (
+    ChangedPartner,
     Partner,
     PartnerFilter,
     list_partners,
@@ -113,7 +113,7 @@ async def patch_partner(
 
     partner = await admin.change(request.user, work)
     return ChangedPartner(
-        partner, None if data.tier is None else (await await_published(admin)).nodes
+        partner, None if data.tier is None else await admin.reports_after_change()
     )
 
 
@@ -127,7 +127,7 @@ async def suspend_one_partner(
         return suspend_partner(change, name, data.reason)
 
     partner = await admin.change(request.user, work)
-    return ChangedPartner(partner, (await await_published(admin)).nodes)
+    return ChangedPartner(partner, await admin.reports_after_change())
 
 
 @post(f"{ONE}/resume", status_code=200, tags=["partners"])
@@ -140,14 +140,14 @@ async def resume_one_partner(
         return resume_partner(change, name, data.reason if data else None)
 
     partner = await admin.change(request.user, work)
-    return ChangedPartner(partner, (await await_published(admin)).nodes)
+    return ChangedPartner(partner, await admin.reports_after_change())
 
 
 @delete(ONE, status_code=200, tags=["partners"])
 async def remove_partner(admin: Admin, request: OperatorRequest, name: str) -> ChangedPartner:
     """Delete a partner with its keys, endpoints and deliveries in both environments."""
     partner = await admin.change(request.user, lambda change: delete_partner(change, name))
-    return ChangedPartner(partner, (await await_published(admin)).nodes)
+    return ChangedPartner(partner, await admin.reports_after_change())
 
 
 PARTNERS: Sequence[HTTPRouteHandler] = (

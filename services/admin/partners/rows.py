@@ -8,6 +8,7 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
+from services.admin.gateway.node_sync import NodeReport
 from services.admin.pages import Listing, Page, listing
 from services.admin.refusals import NotFoundError
 from services.core.environments import Environment
@@ -24,6 +25,13 @@ class Partner(msgspec.Struct, frozen=True):
     state: PartnerState
     created_at: datetime
     keys: dict[Environment, int]  # how many work now
+
+
+class ChangedPartner(msgspec.Struct, frozen=True):
+    """A partner after a change (a deleted one: before), and what the gateway's nodes run."""
+
+    partner: Partner
+    gateway: list[NodeReport] | None  # null: nothing changed for the gateway
 
 
 class PartnerFilter(msgspec.Struct, frozen=True, kw_only=True):

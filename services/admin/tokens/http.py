@@ -10,7 +10,14 @@ from litestar.handlers import HTTPRouteHandler
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
 from services.admin.pages import Listing
-from services.admin.tokens.rows import Role, Token, create_token, list_tokens, revoke_token
+from services.admin.tokens.rows import (
+    MadeToken,
+    Role,
+    Token,
+    create_token,
+    list_tokens,
+    revoke_token,
+)
 from services.core.external_text import ExternalText
 
 OperatorRequest = Request[Actor, Token, Any]
@@ -21,13 +28,6 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: ExternalText
     role: Role
-
-
-class MadeToken(msgspec.Struct, frozen=True):
-    """A token just made, with its plain text."""
-
-    token: Token
-    secret: str
 
 
 @get("/tokens", sync_to_thread=True, tags=["tokens"])

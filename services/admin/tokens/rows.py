@@ -36,7 +36,18 @@ class Token(msgspec.Struct, frozen=True):
     name: str
     role: Role
     created_at: datetime
-    made_by: str | None  # the token that made it, with which it ends; None: made by a command
+    made_by: str | None  # the token that made it, with which it ends; None: made in the database
+
+
+class MadeToken(msgspec.Struct, frozen=True):
+    """A token just made, with its plain text."""
+
+    token: Token
+    secret: str
+
+    def __repr__(self) -> str:
+        """Leave the secret out: representations end in logs and tracebacks."""
+        return f"MadeToken(token={self.token!r})"
 
 
 # One at a time makes or revokes tokens: none is made with a token that is just being revoked.

@@ -37,9 +37,9 @@ def shared_admin(
 
 
 @pytest.fixture
-def shared_run(shared: Database) -> CommandLine:
+def shared_run(shared_admin: AdminProcess) -> CommandLine:
     """The command line on it."""
-    return CommandLine(settings_for(shared))
+    return shared_admin.run
 
 
 @pytest.fixture

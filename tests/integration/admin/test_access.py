@@ -33,7 +33,13 @@ def admin(database: Database, tmp_path: Path) -> Generator[AdminProcess]:
 
 
 @pytest.fixture
-def run(database: Database) -> CommandLine:
+def run(admin: AdminProcess) -> CommandLine:
+    return admin.run
+
+
+@pytest.fixture
+def in_database(database: Database) -> CommandLine:
+    """The command line inside admin's container."""
     return CommandLine(settings_for(database))
 
 
@@ -159,10 +165,12 @@ def test_programs_read_the_same_json_from_both_faces(admin: AdminProcess, run: C
     assert run("audit list --limit 0").exit_code == 2
 
 
-def test_a_database_that_is_away_is_exit_code_4(run: CommandLine) -> None:
-    run.environment["ADMIN_DATABASE_URL"] = "postgresql://admin@127.0.0.1:1/postgres"
-    result = run("tokens list")
-    assert (result.exit_code, "PostgreSQL (ADMIN_DATABASE_URL)" in result.stderr) == (4, True)
+def test_the_first_token_is_made_in_the_database_and_calls_admin(
+    admin: AdminProcess, in_database: CommandLine
+) -> None:
+    secret = in_database("tokens create first --role operator --in-database").stdout.strip()
+    listed = admin.client(secret).get("/tokens").json()["items"]
+    assert [(each["name"], each["made_by"]) for each in listed] == [("first", None)]
 
 
 def test_the_page_of_the_document_asks_no_other_host(admin: AdminProcess) -> None:
@@ -178,16 +186,51 @@ def test_the_page_of_the_document_asks_no_other_host(admin: AdminProcess) -> Non
     assert described.keys() >= {"200", "400", "401", "403", "404", "503"}
 
 
-def test_a_command_acts_as_the_systems_user_and_not_as_the_environment_says(
-    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+def test_the_actor_is_the_token_and_beside_it_the_systems_user_as_its_uid_says(
+    run: CommandLine, in_database: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(name, "alice\n2026-11-27 cli:bob")
+    me = pwd.getpwuid(os.geteuid()).pw_name
     run("tokens create first --role viewer")
+    in_database("tokens create second --role viewer --in-database")
     monkeypatch.setattr(os, "getuid", lambda: 4_294_967)  # no such user in /etc/passwd
-    run("tokens create second --role viewer")
-    actors = [each["actor"] for each in run.json("audit list --target token")["items"]]
-    assert actors == ["cli:uid-4294967", f"cli:{pwd.getpwuid(os.geteuid()).pw_name}"]
+    run("tokens create third --role viewer")
+    entries = run.json("audit list --target token --limit 3")["items"]
+    assert [(each["actor"], each["os_user"]) for each in entries] == [
+        ("token:tester", "uid-4294967"),
+        ("cli", me),
+        ("token:tester", me),
+    ]
+    table = run("audit list --target token").stdout
+    assert "OS USER (UNVERIFIED)" in table
+    assert "uid-4294967" in table
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("Zo%C3%AB", "Zo\u00eb"),
+        ("a" * 100, "a" * 100),
+        ("", None),
+        ("a" * 101, 400),
+        ("a%0Ab", 400),
+        ("a%00", 400),
+    ],
+)
+def test_the_systems_user_of_a_header_is_kept_or_refused_like_all_text(
+    admin: AdminProcess, sent: str, kept: str | int | None
+) -> None:
+    client = admin.client()
+    answer = client.post(
+        "/tokens", json={"name": "eye", "role": "viewer"}, headers={"X-OS-User": sent}
+    )
+    entries = client.get("/audit?target=token:eye").json()["items"]
+    if kept == 400:
+        assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+        assert entries == []
+    else:
+        assert [each["os_user"] for each in entries] == [kept]
 
 
 @pytest.mark.parametrize("name", ["cli:alice\nbob", "cli:a\0b", "cli:\udce9", "x" * 1001])
@@ -206,11 +249,13 @@ def test_over_http_the_actor_is_the_token_whatever_headers_say(admin: AdminProce
     assert "mallory" not in str(entry)
 
 
-def test_a_token_ends_with_the_one_that_made_it(admin: AdminProcess, run: CommandLine) -> None:
+def test_a_token_ends_with_the_one_that_made_it(
+    admin: AdminProcess, run: CommandLine, in_database: CommandLine
+) -> None:
     operator = admin.client()
     child = admin.client(made(operator, "child", "operator"))
     grandchild = admin.client(made(child, "grandchild", "viewer"))
-    run("tokens create bot --role viewer")
+    in_database("tokens create bot --role viewer --in-database")
     listed = {each["name"]: each["made_by"] for each in operator.get("/tokens").json()["items"]}
     assert listed == {"tester": None, "child": "tester", "grandchild": "child", "bot": None}
     revoked = run("tokens revoke child --yes")
@@ -280,9 +325,9 @@ def test_no_token_is_left_by_one_that_is_just_being_revoked(database: Database, 
 
 
 def test_the_audit_log_says_who_made_the_tokens_that_are_there_already(
-    database: Database, run: CommandLine
+    database: Database, in_database: CommandLine
 ) -> None:
-    run("tokens create maker --role operator")
+    in_database("tokens create maker --role operator --in-database")
     backend = get_backend(database.owner_url.replace("postgresql:", "postgresql+psycopg:", 1))
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         this = [each for each in read_migrations(str(MIGRATIONS)) if each.id.startswith("0010.")]

@@ -11,6 +11,7 @@ import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from services.admin.app import HANDLERS
+from services.admin.gateway.http import TEXT
 from services.core.external_text import FIT
 from tests.admin_process import AdminProcess
 from tests.conftest import Database
@@ -101,7 +102,9 @@ def test_every_text_of_a_body_is_external_text() -> None:
                 if isinstance(kind, msgspec.inspect.StrType):
                     texts += 1
                     where = f"{body.__name__}.{field.name} of {handler.paths}"
-                    assert (kind.pattern, kind.max_length is None) == (FIT, False), where
+                    # A kong.yml is read and stored nowhere, and has several lines.
+                    fit = TEXT if field.name == "policy" else FIT
+                    assert (kind.pattern, kind.max_length is None) == (fit, False), where
     assert texts >= 8
 
 

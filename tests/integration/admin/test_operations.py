@@ -1,5 +1,6 @@
 """What is rendered and sent to the gateway, as partners and keys change."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Generator
@@ -9,19 +10,17 @@ import msgspec
 import psycopg
 import pytest
 
-from services.admin.after_change import publish_after
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
-from services.admin.gateway.publish import text_hash
 from services.admin.keys.changes import create_key, revoke_key
 from services.admin.keys.rows import NewKey
 from services.admin.partners.changes import create_partner
 from services.admin.settings import AdminSettings
+from services.admin.tokens.rows import Role, find_token
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
-from services.local.provision import ensure_keys
+from services.local.provision import ensure_keys, ensure_token
 from tests.conftest import Database
-from tests.integration.admin.gateway.stub_nodes import StubNode
 
 POLICY = Path(__file__).parents[3] / "gateway" / "kong.yml"
 CONTACT = "integration@techmart.example"
@@ -98,23 +97,9 @@ def test_two_renders_of_the_same_partners_are_the_same_bytes(admin: Admin) -> No
     assert admin.render() == admin.render()
 
 
-def test_publishing_sends_what_is_rendered_now(settings: AdminSettings) -> None:
-    with (
-        StubNode() as node,
-        opened(msgspec.structs.replace(settings, kong_admin_urls=node.url)) as admin,
-    ):
-        partner(admin)
-        key(admin)
-        (report,) = admin.publish().nodes
-        assert report.hash == text_hash(admin.render())
-
-
 def test_what_goes_wrong_after_a_change_is_a_report_and_no_error(settings: AdminSettings) -> None:
     node = "http://127.0.0.1:1"
-    told = msgspec.structs.replace(settings, kong_admin_urls=node, gateway_policy="no-such.yml")
-    with opened(told) as admin:
-        (report,) = publish_after(admin).nodes
-    assert (report.url, "no-such.yml" in (report.error or "")) == (node, True)
+    told = msgspec.structs.replace(settings, kong_admin_urls=node)
 
     @contextlib.contextmanager
     def broken() -> Generator[psycopg.Connection]:
@@ -123,7 +108,8 @@ def test_what_goes_wrong_after_a_change_is_a_report_and_no_error(settings: Admin
         yield
 
     admin = Admin(told, SecretBox(settings.master_keys), broken)
-    (report,) = publish_after(admin).nodes
+    (report,) = asyncio.run(admin.reports_after_change())
+    assert report.url == node
     assert report.error == "not published yet: the database went away"
 
 
@@ -142,3 +128,21 @@ def test_the_local_stack_keeps_its_keys_while_they_work(
     again = ensure_keys(given, made)
     assert again["qa"]["live"] != made["qa"]["live"]
     assert again["techmart"] == made["techmart"]
+
+
+def test_the_local_stack_has_one_token_for_its_commands_and_makes_another_when_it_is_lost(
+    settings: AdminSettings, admin: Admin
+) -> None:
+    given = {
+        "ADMIN_DATABASE_URL": settings.admin_database_url,
+        "MASTER_KEYS": settings.master_keys,
+        "GATEWAY_POLICY": settings.gateway_policy,
+    }
+    made = ensure_token(given, None)
+    assert ensure_token(given, made) == made
+    again = ensure_token(given, None)
+    with admin.reading() as connection:
+        assert find_token(connection, made) is None
+        found = find_token(connection, again)
+        assert found is not None
+        assert (found.name, found.role) == ("local-stack", Role.OPERATOR)

@@ -10,9 +10,13 @@ import httpx
 import psycopg
 import pytest
 
+from services.admin.audit.rows import Actor
+from services.admin.changes import Change
+from services.admin.partners.changes import create_partner
 from services.admin.tokens.rows import Role
+from services.core.encryption import SecretBox
 from services.local.children import free_port
-from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
+from tests.admin_process import MASTER_KEY, AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
 from tests.control_rows import emptied
 from tests.integration.admin.gateway.stub_nodes import StubNode
@@ -375,12 +379,11 @@ def test_a_broken_kong_yml_stops_no_suspension_and_no_key(
 ) -> None:
     policy = tmp_path / "kong.yml"
     settings = settings_for(database, GATEWAY_POLICY=policy)
-    run = CommandLine(settings)
     policy.write_text((Path(__file__).parents[3] / "gateway" / "kong.yml").read_text())
-    assert run("partners create techmart --tier premium --contact a@b.example").exit_code == 0
-    policy.write_text("_format_version: [")
     with running_admin(tmp_path, settings) as admin:
         http = admin.client()
+        created(http)
+        policy.write_text("_format_version: [")
         refused = http.post("/partners", json={**TECHMART, "name": "other"})
         assert (refused.status_code, "kong.yml line" in refused.json()["message"]) == (409, True)
         contact = http.patch("/partners/techmart", json={"contact": "b@b.example"})
@@ -396,14 +399,18 @@ def test_with_a_broken_kong_yml_a_change_is_done_and_the_report_says_what_is_not
 ) -> None:
     policy = tmp_path / "broken.yml"
     policy.write_text("_format_version: [")
-    run = CommandLine(settings_for(database))
-    assert run("partners create techmart --tier premium --contact a@b.example").exit_code == 0
-    with StubNode() as node:
-        run.environment.update(GATEWAY_POLICY=str(policy), KONG_ADMIN_URLS=node.url)
-        result = run("partners", "suspend", "techmart", "--reason", "late", "--json")
+    with (
+        StubNode() as node,
+        running_admin(
+            tmp_path, settings_for(database, GATEWAY_POLICY=policy, KONG_ADMIN_URLS=node.url)
+        ) as admin,
+    ):
+        with psycopg.connect(database.url("admin")) as connection:
+            change = Change(connection, Actor("cli"), SecretBox(MASTER_KEY))
+            create_partner(change, "techmart", "premium", "a@b.example", tiers=["premium"])
+        result = admin.run("partners", "suspend", "techmart", "--reason", "late", "--json")
         assert result.exit_code == 3
-        with running_admin(tmp_path, run.environment) as admin:
-            answer = admin.client().post("/partners/techmart/resume").json()
+        answer = admin.client().post("/partners/techmart/resume").json()
     assert answer["partner"]["state"] == "active"
     assert [report["url"] for report in answer["gateway"]] == [node.url]
     assert (
@@ -433,15 +440,16 @@ def test_the_command_line_does_the_same(http: httpx.Client, run: CommandLine) ->
     assert table[0].split()[:3] == ["NAME", "TIER", "STATE"]
     assert table[1].split()[:5] == ["techmart", "premium", "active", "0", "0"]
     assert "premium" in run("partners show techmart").stdout
-    changed = run("partners change techmart --tier basic --contact c@b.example --no-publish")
-    assert (changed.exit_code, changed.stdout) == (0, "techmart: basic, c@b.example\n")
+    changed = run("partners change techmart --tier basic --contact c@b.example")
+    # 3: done, and this admin has no node to run it
+    assert (changed.exit_code, changed.stdout) == (3, "techmart: basic, c@b.example\n")
     assert run("partners change techmart --contact d@b.example").exit_code == 0
-    assert run("partners suspend techmart --reason test --no-publish").exit_code == 0
+    assert run("partners suspend techmart --reason test").exit_code == 3
     assert "no node" in run("partners resume techmart").stderr  # done, and no gateway to run it
     assert http.get("/partners/techmart").json()["state"] == "active"
     refused = run("partners delete techmart")
     assert (refused.exit_code, "say --yes" in refused.stderr) == (2, True)
-    assert run("partners delete techmart --yes --no-publish").exit_code == 0
+    assert run("partners delete techmart --yes").exit_code == 3
     gone = run("partners delete techmart --yes")
     assert (gone.exit_code, "there is no partner techmart" in gone.stderr) == (1, True)
     assert run("partners change techmart").exit_code == 2

@@ -11,11 +11,9 @@ from psycopg.rows import TupleRow
 from services.admin.audit.rows import Actor
 from services.admin.changes import Change
 from services.admin.gateway.consumers import read_consumers
-from services.admin.partners.callers import find_caller
 from services.admin.partners.changes import create_partner
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
-from services.policy.callers import Caller
 from tests.conftest import Database
 
 BOX = SecretBox(make_master_key())
@@ -68,6 +66,5 @@ def test_a_suspended_partner_stays_at_the_gateway_with_its_working_keys(
         ("acme", "sandbox"): (True, {sandbox}),
         ("zeta", "live"): (False, {other}),
     }
-    assert find_caller(admin, "acme", Environment.LIVE) == Caller("basic", "suspended", 2)
     suspend(admin, "acme", "active")
     assert read_consumers(admin, BOX) == before

@@ -51,8 +51,10 @@ def test_the_production_image_has_no_local_stack_and_says_so(
     assert up.output == "Error: up needs the extra `embedded` (services.local is not installed)\n"
 
 
-@pytest.mark.parametrize("name", ["ADMIN_DATABASE_URL", "ADMIN_DATABASE_URL_FILE"])
-def test_a_named_database_keeps_the_local_stack_out(
+@pytest.mark.parametrize(
+    "name", ["ADMIN_URL", "ADMIN_TOKEN", "ADMIN_TOKEN_FILE", "ADMIN_DATABASE_URL"]
+)
+def test_a_named_admin_keeps_the_local_stack_out(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "elsewhere")

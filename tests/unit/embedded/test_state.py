@@ -94,10 +94,14 @@ def test_a_record_of_another_release_is_no_running_stack(folder: StateFolder) ->
     assert folder.running() is None
 
 
-def test_admin_finds_all_its_settings_in_a_running_stack(folder: StateFolder) -> None:
+def test_commands_find_admin_and_its_settings_in_a_running_stack(folder: StateFolder) -> None:
     folder.write_record(record_of(folder, this_process()))
+    folder.write_token("padm_a-token")
+    assert stat.S_IMODE((folder.path / "admin-token").stat().st_mode) == 0o600
     environment = stack_environment(folder.path)
     assert environment is not None
+    assert environment["ADMIN_URL"] == f"http://127.0.0.1:{BASE + 100}"
+    assert environment["ADMIN_TOKEN"] == "padm_a-token"
     password = ensure_secrets(folder).passwords["admin"]
     assert environment["ADMIN_DATABASE_URL"] == (
         f"postgresql://admin:{password}@127.0.0.1:{BASE + 54}/postgres"
@@ -110,7 +114,9 @@ def test_admin_finds_all_its_settings_in_a_running_stack(folder: StateFolder) ->
     assert environment["GATEWAY_COUNTERS_URL"] == f"valkey://127.0.0.1:{BASE + 63}/1"
     assert Path(environment["GATEWAY_POLICY"]).is_file()
     assert ensure_secrets(folder).master_key == environment["MASTER_KEYS"]
-    assert password not in (folder.path / "stack.json").read_text()
+    record = (folder.path / "stack.json").read_text()
+    assert password not in record
+    assert "padm_" not in record
 
 
 def test_two_supervisors_never_hold_one_folder(folder: StateFolder) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self
 
-from services.admin.gateway.publish import text_hash
+from services.admin.gateway.node_sync import text_hash
 
 
 class StubNode:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from services.admin.gateway.desired import DesiredReader
-from services.admin.gateway.publish import Desired, NodeState
+from services.admin.gateway.node_sync import Desired, NodeState
 from services.admin.gateway.store import write_accepted
 from services.core.encryption import SecretBox, make_master_key
 from tests.integration.admin.gateway.conftest import Gateway

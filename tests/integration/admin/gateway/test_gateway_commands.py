@@ -1,173 +1,141 @@
-"""`partnerapi gateway publish`, `status` and `diff`: what they print and exit with."""
+"""`partnerapi gateway publish`, `status`, `render` and `diff`: what they print and exit with."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
-import click
 import pytest
-from click.testing import CliRunner, Result
 
 from services.admin.gateway import store
-from services.admin.settings import AdminSettings
-from services.cli.nodes import diff, publish, status
+from services.admin.gateway.status import read_status
 from services.local.children import free_port
-from tests.integration.admin.gateway.conftest import Gateway, Reconcile
+from tests.admin_process import AdminProcess, running_admin
+from tests.integration.admin.gateway.conftest import Gateway
 from tests.integration.admin.gateway.real_nodes import RealNode
 from tests.integration.admin.gateway.stub_nodes import StubNode
 from tools.waiting import wait_for
 
-Run = Callable[..., Result]
+StartAdmin = Callable[..., AdminProcess]
 
 
 @pytest.fixture
-def run(gateway: Gateway) -> Run:
-    """Run a command of the group with an environment that has these nodes."""
+def admin_of(gateway: Gateway, tmp_path: Path) -> Iterator[StartAdmin]:
+    """Start an admin that has these nodes."""
+    names = ("admin_database_url", "master_keys", "gateway_policy")
+    more = ("gateway_upstreams", "gateway_counters_url")
+    with ExitStack() as running:
 
-    def invoke(command: click.Command, settings: AdminSettings, *arguments: str) -> Result:
-        names = ("admin_database_url", "master_keys", "kong_admin_urls", "gateway_policy")
-        more = ("gateway_upstreams", "gateway_counters_url")
-        environment = {name.upper(): getattr(settings, name) for name in names + more}
-        return CliRunner().invoke(command, arguments, obj=lambda: environment)
+        def start(*nodes: str) -> AdminProcess:
+            given = {name.upper(): str(getattr(gateway.settings, name)) for name in names + more}
+            settings = {**given, "KONG_ADMIN_URLS": ",".join(nodes)}
+            return running.enter_context(running_admin(tmp_path, settings))
 
-    return invoke
+        yield start
 
 
-def test_diff_tells_what_publish_then_does(
-    gateway: Gateway, nodes: list[RealNode], run: Run
+def test_diff_tells_what_a_file_would_change(
+    gateway: Gateway, nodes: list[RealNode], admin_of: StartAdmin, tmp_path: Path
 ) -> None:
-    keys = [gateway.new_key(), gateway.new_key(), gateway.new_key("acme")]
-    settings = gateway.with_nodes(*(node.url for node in nodes))
-    first = run(diff, settings)
-    assert first.exit_code == 1
-    assert "+ consumer techmart" in first.stdout
-    assert f"{nodes[0].url}, {nodes[1].url}  runs 000" in first.stdout
-    assert run(publish, settings).exit_code == 0
-    assert run(diff, settings).exit_code == 0
-    assert run(diff, settings).output == "nothing would change\n"
+    keys = [gateway.new_key(), gateway.new_key("acme")]
+    run = admin_of(*(node.url for node in nodes)).run
+    published = run("gateway publish")
+    assert published.exit_code == 0, published.output
+    same = run("gateway diff")
+    assert (same.exit_code, same.output) == (0, "nothing would change\n")
+    mine = tmp_path / "mine.yml"
     policy = gateway.policy_file.read_text("utf-8")
-    gateway.write_policy(policy.replace("minute: 300", "minute: 600"))
-    second = run(diff, settings)
+    mine.write_text(policy.replace("minute: 300", "minute: 600"), "utf-8")
+    before = nodes[0].hash()
+    second = run("gateway", "diff", str(mine))
     assert second.exit_code == 1
     assert "~ tier standard: minute 300 -> 600 (2 consumers: acme, techmart)" in second.stdout
     assert len(second.stdout.splitlines()) == 2
-    as_json = run(diff, settings, "--json")
+    as_json = run("gateway", "diff", str(mine), "--json")
     (group,) = json.loads(as_json.stdout)["groups"]
     (change,) = group["changes"]
     assert (change["field"], change["old"], change["new"]) == ("config.minute", "300", "600")
-    gateway.revoke(keys[0])
-    third = run(diff, settings)
-    assert f"- key {keys[0].shown}... of consumer techmart" in third.stdout
     for key in keys:
-        assert key.secret not in first.output + second.output + third.output + as_json.output
-    assert nodes[0].ask(keys[0].secret) == 200, "diff changes nothing"
+        assert key.secret not in second.output + as_json.output
+    assert nodes[0].ask(keys[0].secret) == 200
+    assert [node.hash() for node in nodes] == [before, before], "diff changes nothing"
 
 
-def test_diff_of_a_broken_file_tells_its_faults(gateway: Gateway, stub: StubNode, run: Run) -> None:
-    gateway.write_policy("services: 5\n")
-    result = run(diff, gateway.with_nodes(stub.url))
+def test_diff_of_a_broken_file_tells_its_faults(
+    stub: StubNode, admin_of: StartAdmin, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.yml"
+    mine.write_text("services: 5\n", "utf-8")
+    run = admin_of(stub.url).run
+    result = run("gateway", "diff", str(mine))
     assert result.exit_code == 2
-    assert "kong.yml:1: " in result.stderr
+    assert f"{mine}:1: " in result.stderr
+    mine.write_bytes(b"\xff")
+    assert run("gateway", "diff", str(mine)).exit_code == 2
 
 
-def test_diff_tells_of_nodes_that_do_not_answer(gateway: Gateway, run: Run) -> None:
-    result = run(diff, gateway.with_nodes(f"http://127.0.0.1:{free_port()}"))
-    assert result.exit_code == 3
-    assert "no answer" in result.stderr
-
-
-def test_publish_tells_by_node(gateway: Gateway, stub: StubNode, run: Run) -> None:
+def test_publish_diff_and_status_tell_by_node(
+    gateway: Gateway, stub: StubNode, admin_of: StartAdmin
+) -> None:
+    gateway.new_key()
     away = f"http://127.0.0.1:{free_port()}"
-    result = run(publish, gateway.with_nodes(stub.url, away))
+    run = admin_of(stub.url, away).run
+    result = run("gateway publish")
     assert result.exit_code == 3
     assert f"{stub.url}  runs {stub.hash}" in result.stderr
     assert f"{away}  away: no answer" in result.stderr
-    nodes = json.loads(run(publish, gateway.with_nodes(stub.url, away), "--json").stdout)["nodes"]
+    nodes = json.loads(run("gateway publish --json").stdout)["nodes"]
     assert [node["state"] for node in nodes] == ["current", "away"]
+    diff = run("gateway diff")
+    assert (diff.exit_code, "no answer" in diff.stderr) == (3, True)
+    status = run("gateway status")
+    assert status.exit_code == 3
+    assert "away" in status.stdout
 
 
 def test_publish_of_a_broken_file_tells_its_faults_and_what_was_sent(
-    gateway: Gateway, stub: StubNode, run: Run
+    gateway: Gateway, stub: StubNode, admin_of: StartAdmin
 ) -> None:
-    settings = gateway.with_nodes(stub.url)
-    policy = gateway.policy_file.read_text("utf-8")
-    gateway.new_key()
-    gateway.write_policy("services: 5\n")
-    nothing = run(publish, settings)
-    assert nothing.exit_code == 1
-    assert "kong.yml was not sent, but nothing" in nothing.stderr
-    gateway.write_policy(policy)
-    assert run(publish, settings).exit_code == 0
+    run = admin_of(stub.url).run
+    assert run("gateway publish").exit_code == 0
     gateway.write_policy("services: 5\n")
     key = gateway.new_key()
-    result = run(publish, settings)
+    result = run("gateway publish")
     assert result.exit_code == 1
     assert "the last good one with the keys of now" in result.stderr
     assert "kong.yml:1: " in result.stderr
     assert stub.has_key(key.secret)
+    assert run("gateway render").exit_code == 1
 
 
-def test_without_nodes_each_command_says_so(gateway: Gateway, run: Run) -> None:
-    for command in (publish, status, diff):
-        result = run(command, gateway.settings)
-        assert result.exit_code == 3
+def test_without_nodes_each_command_says_so(admin_of: StartAdmin) -> None:
+    run = admin_of().run
+    for command in ("publish", "status", "diff"):
+        result = run(f"gateway {command}")
+        assert result.exit_code == 3, command
         assert "KONG_ADMIN_URLS names no node" in result.stderr
 
 
-def test_without_a_service_status_asks_the_nodes(
-    gateway: Gateway, stub: StubNode, run: Run
+def test_status_tells_what_the_reconciler_saw(
+    gateway: Gateway, stub: StubNode, admin_of: StartAdmin
 ) -> None:
-    away = f"http://127.0.0.1:{free_port()}"
-    settings = gateway.with_nodes(stub.url, away)
-    before = run(status, settings)
-    assert before.exit_code == 3
-    assert "No admin service runs" in before.stderr
-    assert "outdated" in before.stdout
-    assert "away" in before.stdout
-    assert run(publish, gateway.with_nodes(stub.url)).exit_code == 0
-    after = run(status, gateway.with_nodes(stub.url))
-    assert after.exit_code == 0
-    assert stub.hash in after.stdout
-    assert len(stub.posts) == 1
+    run = admin_of(stub.url).run
+    wait_for(lambda: run("gateway status").exit_code == 0, "all current", 5)
+    assert "published by " in run("gateway status").stdout
+    found = json.loads(run("gateway status --json").stdout)
+    assert found["current"] is True
+    (node,) = found["nodes"]
+    assert (node["state"], node["hash"]) == ("current", stub.hash)
+    gateway.write_policy("services: 5\n")
+    wait_for(lambda: run("gateway status").exit_code == 3, "the broken file", 5)
+    assert "kong.yml:1: " in run("gateway status").stderr
 
 
-def test_with_a_service_status_tells_what_it_saw(
-    gateway: Gateway, stub: StubNode, reconciling: Reconcile, run: Run
-) -> None:
-    settings = gateway.with_nodes(stub.url)
-    with reconciling(settings):
-        wait_for(lambda: "published by" in run(status, settings).stdout, "the service", 5)
-        wait_for(lambda: run(status, settings).exit_code == 0, "all current", 5)
-        assert "published by a test, " in run(status, settings).stdout
-        found = json.loads(run(status, settings, "--json").stdout)
-        assert found["current"] is True
-        assert found["publisher"]["name"] == "a test"
-        (node,) = found["nodes"]
-        assert (node["state"], node["hash"]) == ("current", stub.hash)
-        gateway.write_policy("services: 5\n")
-        wait_for(lambda: run(status, settings).exit_code == 3, "the broken file", 5)
-        assert "kong.yml:1: " in run(status, settings).stderr
-    assert "No admin service runs" in run(status, settings).stderr
-
-
-def test_a_service_that_was_killed_is_not_taken_to_run(
-    gateway: Gateway, stub: StubNode, run: Run
-) -> None:
-    settings = gateway.with_nodes(stub.url)
-    assert run(publish, settings).exit_code == 0
+def test_a_reconciler_that_was_killed_is_not_taken_to_run(gateway: Gateway) -> None:
     with gateway.connect() as connection:
         connection.execute(
             "INSERT INTO control.gateway_publisher (name, seen_at, revision)"
             " VALUES ('killed', now() - interval '1 minute', 0)"
         )
         assert store.read_publisher(connection) is not None
-    result = run(status, settings)
-    assert result.exit_code == 0
-    assert "No admin service runs" in result.stderr
-
-
-def test_a_database_that_is_away_is_exit_code_4(gateway: Gateway, run: Run) -> None:
-    gateway.settings.admin_database_url = "postgresql://admin@127.0.0.1:1/x"
-    for command in (publish, status, diff):
-        result = run(command, gateway.settings)
-        assert result.exit_code == 4
-        assert "PostgreSQL (ADMIN_DATABASE_URL)" in result.stderr
+        assert read_status(connection, gateway.settings).publisher is None

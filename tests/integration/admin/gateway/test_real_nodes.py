@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from services.admin.gateway import store
-from services.admin.gateway.publish import text_hash
+from services.admin.gateway.node_sync import text_hash
 from tests.integration.admin.gateway.conftest import KONG_YML, Gateway, Reconcile
 from tests.integration.admin.gateway.real_nodes import LIVE_PATH, RealNode
 from tests.unit.policy.broken import FILES

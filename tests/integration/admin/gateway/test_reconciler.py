@@ -9,7 +9,7 @@ from typing import Any, Self
 import msgspec
 
 from services.admin.gateway import store
-from services.admin.gateway.publish import NodeState, text_hash
+from services.admin.gateway.node_sync import NodeState, text_hash
 from services.admin.settings import AdminSettings
 from services.local.children import free_port, start
 from tests.integration.admin.gateway.conftest import Gateway, Reconcile

@@ -2,8 +2,7 @@
 
 import pytest
 
-from services.admin.gateway.nodes import AwayError, RefusedTextError
-from services.admin.gateway.publish import (
+from services.admin.gateway.node_sync import (
     RETRY_FAILED,
     RETRY_REFUSED,
     Candidate,
@@ -15,6 +14,7 @@ from services.admin.gateway.publish import (
     settle,
     text_hash,
 )
+from services.admin.gateway.nodes import AwayError, RefusedTextError
 
 NEW = Candidate("new policy, keys of now", "new policy")
 OLD = Candidate("old policy, keys of now", "old policy")

@@ -1,29 +1,29 @@
-"""Tidings: log what changes at the gateway, once; never a key."""
+"""Node event log: logs each change of a node's state once, with keys masked."""
 
 from collections.abc import Callable
 
 import structlog
 
-from services.admin.gateway.publish import Desired, NodeReport, NodeState
+from services.admin.gateway.node_sync import Desired, NodeReport, NodeState
 
 SETTLED = 1.0  # seconds; a file that is being saved is broken for a moment
 
 log = structlog.get_logger()
 
 
-class Tidings:
-    """Remembers what was told."""
+class NodeEventLog:
+    """Remembers what was logged of each node and of kong.yml."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Begin with nothing told; `clock` is monotonic seconds."""
+        """Begin with nothing logged; `clock` is monotonic seconds."""
         self._clock = clock
         self._nodes: dict[str, NodeReport] = {}
-        self._told_error: str | None = None
+        self._logged_error: str | None = None
         self._error: str | None = None  # at the last look
         self._error_since = 0.0
 
     def node(self, report: NodeReport) -> None:
-        """Tell what changed at a node."""
+        """Log what changed at a node."""
         before = self._nodes.get(report.url)
         self._nodes[report.url] = report
         if report.state is NodeState.AWAY:
@@ -45,13 +45,13 @@ class Tidings:
             log.error("node.refused", node=report.url, state=str(report.state), reason=report.error)
 
     def policy(self, desired: Desired) -> None:
-        """Tell that the kong.yml on disk can't be sent, or can again."""
+        """Log that the kong.yml on disk can't be sent, or can again."""
         error, now = desired.policy_error, self._clock()
         if error != self._error:
             self._error, self._error_since = error, now
-        if error == self._told_error or now - self._error_since < SETTLED:
+        if error == self._logged_error or now - self._error_since < SETTLED:
             return
-        self._told_error = error
+        self._logged_error = error
         if error is None:
             log.warning("policy.mended")
         else:

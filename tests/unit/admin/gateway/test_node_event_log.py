@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import structlog
 
-from services.admin.gateway.publish import Candidate, Desired, NodeReport, NodeState
-from services.admin.gateway.tidings import SETTLED, Tidings
+from services.admin.gateway.node_event_log import SETTLED, NodeEventLog
+from services.admin.gateway.node_sync import Candidate, Desired, NodeReport, NodeState
 
 GOOD = Desired(1, Candidate("text", "policy"))
 BROKEN = Desired(1, None, policy_error="kong.yml:3: one\nkong.yml:5: two")
@@ -28,8 +28,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tidings(clock: Clock) -> Tidings:
-    return Tidings(clock)
+def event_log(clock: Clock) -> NodeEventLog:
+    return NodeEventLog(clock)
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def report(state: NodeState, error: str | None = None, *, posted: bool = False) 
 
 
 def test_a_broken_file_is_told_once_with_all_faults(
-    tidings: Tidings, clock: Clock, logs: list[Any]
+    event_log: NodeEventLog, clock: Clock, logs: list[Any]
 ) -> None:
     for _ in range(5):
-        tidings.policy(BROKEN)
+        event_log.policy(BROKEN)
         clock.now += SETTLED
     (told,) = logs
     assert (told["event"], told["log_level"]) == ("policy.broken", "error")
@@ -60,37 +60,41 @@ def test_a_broken_file_is_told_once_with_all_faults(
 
 
 def test_a_file_that_is_half_written_for_a_moment_is_not_told(
-    tidings: Tidings, clock: Clock, logs: list[Any]
+    event_log: NodeEventLog, clock: Clock, logs: list[Any]
 ) -> None:
     for desired in (GOOD, BROKEN, BROKEN, GOOD, GOOD):
-        tidings.policy(desired)
+        event_log.policy(desired)
         clock.now += SETTLED / 3
     clock.now += SETTLED
-    tidings.policy(GOOD)
+    event_log.policy(GOOD)
     assert logs == []
 
 
 def test_another_fault_is_told_again_and_so_is_its_end(
-    tidings: Tidings, clock: Clock, logs: list[Any]
+    event_log: NodeEventLog, clock: Clock, logs: list[Any]
 ) -> None:
     other = Desired(1, None, policy_error="kong.yml:9: three")
     for desired in (BROKEN, BROKEN, other, other, GOOD, GOOD, GOOD):
-        tidings.policy(desired)
+        event_log.policy(desired)
         clock.now += SETTLED
     assert events(logs) == ["policy.broken", "policy.broken", "policy.mended"]
 
 
-def test_a_node_that_goes_and_comes_is_told_once_each(tidings: Tidings, logs: list[Any]) -> None:
+def test_a_node_that_goes_and_comes_is_told_once_each(
+    event_log: NodeEventLog, logs: list[Any]
+) -> None:
     for _ in range(3):
-        tidings.node(report(NodeState.AWAY, "no answer"))
+        event_log.node(report(NodeState.AWAY, "no answer"))
     for _ in range(3):
-        tidings.node(report(NodeState.CURRENT))
-    tidings.node(report(NodeState.CURRENT, posted=True))
+        event_log.node(report(NodeState.CURRENT))
+    event_log.node(report(NodeState.CURRENT, posted=True))
     assert events(logs) == ["node.away", "node.back", "node.published"]
 
 
-def test_a_refusal_is_told_once_until_it_is_another(tidings: Tidings, logs: list[Any]) -> None:
+def test_a_refusal_is_told_once_until_it_is_another(
+    event_log: NodeEventLog, logs: list[Any]
+) -> None:
     for words in ("this", "this", "that"):
-        tidings.node(report(NodeState.FALLBACK, words))
+        event_log.node(report(NodeState.FALLBACK, words))
     assert events(logs) == ["node.refused", "node.refused"]
     assert logs[0]["log_level"] == "error"

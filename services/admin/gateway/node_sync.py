@@ -1,4 +1,4 @@
-"""Publish: see that one node runs what it should, and send it when it does not."""
+"""Node sync: looks what one node runs, and sends it what it should run."""
 
 import hashlib
 import time
