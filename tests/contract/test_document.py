@@ -40,9 +40,9 @@ from services.webhooks.secrets import TEXT_CHARACTERS
 from services.webhooks.settings import ApiSettings, WorkerSettings
 from services.webhooks.targets import MAX_URL
 from services.webhooks.words import Simulation
-from tests.contract.document import DOCUMENT, Json, expand, load_document, schema_problems
-from tests.contract.stock_answers import status_of
-from tests.contract_check import GATEWAY_RESPONSES, UNKNOWN_METHOD, UNKNOWN_PATH
+from tools.contract.check import GATEWAY_RESPONSES, UNKNOWN_METHOD, UNKNOWN_PATH
+from tools.contract.document import DOCUMENT, Json, expand, load_document, schema_problems
+from tools.contract.stock_answers import status_of
 
 GATEWAY_POLICY = DOCUMENT.parents[2] / "gateway" / "kong.yml"
 

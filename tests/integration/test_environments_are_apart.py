@@ -20,9 +20,9 @@ from services.webhooks.relay.store import listen
 from services.webhooks.scheduler.scheduler import Scheduler
 from services.webhooks.sessions import connect
 from tests.conftest import Database
-from tests.query_process import running_query, settings_for
 from tests.recorded_wakeups import RecordedWakeups
 from tests.webhook_rows import WebhookRows, connect_owner
+from tools.query_process import running_query, settings_for
 
 TABLES = ("products", "stock_changes", "removed_products", "partners")
 LIVE, SANDBOX = Environment.LIVE, Environment.SANDBOX

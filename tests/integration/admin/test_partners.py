@@ -16,7 +16,7 @@ from tests.admin_process import AdminProcess, CommandLine, running_admin, settin
 from tests.conftest import Database
 from tests.control_rows import emptied
 from tests.integration.admin.gateway.stub_nodes import StubNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 TECHMART = {"name": "techmart", "tier": "premium", "contact": "api@techmart.example"}
 TABLES = ("live.partners", "sandbox.partners")

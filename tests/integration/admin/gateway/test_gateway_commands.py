@@ -14,7 +14,7 @@ from services.local.children import free_port
 from tests.integration.admin.gateway.conftest import Gateway, Reconcile
 from tests.integration.admin.gateway.real_nodes import RealNode
 from tests.integration.admin.gateway.stub_nodes import StubNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 Run = Callable[..., Result]
 

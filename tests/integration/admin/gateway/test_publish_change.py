@@ -13,7 +13,7 @@ from services.core.encryption import SecretBox
 from services.local.children import free_port
 from tests.integration.admin.gateway.conftest import Gateway, Reconcile
 from tests.integration.admin.gateway.stub_nodes import StubNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 
 def publish(gateway: Gateway, settings: AdminSettings, **options: float) -> Published:

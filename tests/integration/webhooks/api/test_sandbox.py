@@ -7,8 +7,8 @@ import pytest
 
 from services.webhooks.words import Simulation
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
-from tests.query_process import QueryProcess
 from tests.webhook_rows import WebhookRows
+from tools.query_process import QueryProcess
 
 INVENTORY = "/partner/v1/sandbox/inventory"
 

@@ -12,8 +12,8 @@ from services.core.database import ThreadPool
 from services.webhooks.delivery.claims import LEASE, Claim
 from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.store import Store
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
+from tools.waiting import wait_for
 
 
 @pytest.fixture
