@@ -17,6 +17,7 @@ from tests.production import watching
 from tests.production.composition import REPOSITORY
 from tests.production.rolling import roll
 from tests.production.site import Site, running_site
+from tools.waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.needs("haproxy")]
 
@@ -30,6 +31,7 @@ RESTARTED = (
 
 # Nothing where nothing failed.
 TARGETS = "kong_upstream_target_health"
+LOOK_EVERY = 0.2  # seconds
 MAY_BE_EMPTY = {  # what they show is a fault
     f'max by (upstream, target, address, state) ({TARGETS}{{state=~"unhealthy|dns_error"}}) == 1',
     'sum by (job, status) (rate(http_request_duration_seconds_count{status=~"0xx|5xx"}[5m]))',
@@ -66,12 +68,12 @@ def test_prometheus_reads_every_service_and_has_what_the_board_shows(
 ) -> None:
     with watching.prometheus(tmp_path / "prometheus", site.hosting.network) as client:
         not_read: list[Any] = []
-        watching.eventually(lambda: _all_read(client, not_read), 30, not_read)
+        wait_for(lambda: _all_read(client, not_read), not_read, 30, every=LOOK_EVERY)
         empty: list[str] = []
-        watching.eventually(lambda: _has_data(client, empty), 30, empty)
+        wait_for(lambda: _has_data(client, empty), empty, 30, every=LOOK_EVERY)
         # Some were pending before the first answers of what they look at.
         alerts: list[Any] = []
-        watching.eventually(lambda: _is_quiet(client, alerts), 30, alerts)
+        wait_for(lambda: _is_quiet(client, alerts), alerts, 30, every=LOOK_EVERY)
 
 
 @pytest.mark.usefixtures("steps")
@@ -85,7 +87,7 @@ def test_no_secret_is_in_a_log(site: Site) -> None:
     secrets = site.hosting.secrets() | keys
     assert len(secrets) > 15
     shown = f"/webhooks/{key[:12]}..."  # so the line was written, and not the key
-    watching.eventually(lambda: any(shown in log for log in site.hosting.logs().values()), 10)
+    wait_for(lambda: any(shown in log for log in site.hosting.logs().values()), shown)
     logs = site.hosting.logs().items()
     assert [(name, what) for name, log in logs for what, s in secrets.items() if s in log] == []
 

@@ -25,11 +25,11 @@ from tests.admin_process import (
     AdminProcess,
     CommandLine,
 )
-from tests.chaos.parts import Program
 from tests.conftest import Database
 from tests.integration.webhooks.sending.receivers import keeping_open, receiving
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
+from tools.chain import Program
+from tools.waiting import wait_for
 
 SOME_ID = "0190b6a0-0000-7000-8000-000000000001"
 PATH = "/sandbox/deliveries"
