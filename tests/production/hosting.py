@@ -193,7 +193,6 @@ class Hosting:
         }
         if told.get("HOST") == "0.0.0.0":
             told["HOST"] = address
-        told["LOGNAME"] = "partnerapi"  # user 10001 in the image
         if "mailpit" in service.image:
             mails = self.volume(name)
             told = {"MAIL_HOST": address, "MAIL_PORT": str(SMTP_PORT), "MAIL_FOLDER": str(mails)}

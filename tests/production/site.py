@@ -40,6 +40,7 @@ class Site:
     products: list[str]  # live
     stock_url: str  # PostgreSQL, as the role that writes live stock
     mails: Path
+    token: str  # of an operator
 
 
 @contextlib.contextmanager
@@ -59,14 +60,18 @@ def running_site(folder: Path) -> Generator[Site]:
         for environment in Environment:
             seed(owner, environment)
         load_balancer = network.of_service("load-balancer")
+        token = partnerapi(
+            hosting, "tokens", "create", "site", "--role", "operator", "--in-database"
+        )
         yield Site(
             hosting,
             f"http://{load_balancer}:{PLAIN_PORT}",
             f"http://{load_balancer}:{INTERNAL_PORT}",
-            _keys(hosting),
+            _keys(hosting, token),
             [product_id for product_id, _ in products(Environment.LIVE)],
             network.replaced(secrets["live-stock-database-url"].strip()),
             hosting.volume("mail"),
+            token,
         )
 
 
@@ -78,25 +83,34 @@ def _secrets(folder: Path) -> dict[str, str]:
     return {each.stem: each.read_text() for each in made.glob("*.txt")}
 
 
-def _keys(hosting: Hosting) -> KeyRing:
+def _keys(hosting: Hosting, token: str) -> KeyRing:
     """Make the partners of the demo, as `docker compose exec admin partnerapi ...` does."""
     for each in TENANTS:
-        _partnerapi(
-            hosting, "partners", "create", each.name, "--tier", each.tier, "--contact", each.contact
-        )
+        tier = ("--tier", each.tier, "--contact", each.contact)
+        partnerapi(hosting, "partners", "create", each.name, *tier, token=token)
     return {
         each.name: {
-            environment: _partnerapi(hosting, "keys", "create", each.name, "--env", environment)
+            environment: partnerapi(
+                hosting, "keys", "create", each.name, "--env", environment, token=token
+            )
             for environment in Environment
         }
         for each in TENANTS
     }
 
 
-def _partnerapi(hosting: Hosting, *arguments: str) -> str:
+def partnerapi(
+    hosting: Hosting, *arguments: str, token: str | None = None, within: str = "admin"
+) -> str:
+    """Run a command as `docker compose exec -e ADMIN_TOKEN` does; return what it prints."""
+    settings = hosting.environment(within)
+    # Docker finds both admins by the name; here a command calls the one that it runs beside.
+    settings["ADMIN_URL"] = f"http://{hosting.network.of_service(within)}:{settings['PORT']}"
+    if token is not None:
+        settings["ADMIN_TOKEN"] = token
     done = subprocess.run(
         [Path(sys.executable).parent / "partnerapi", *arguments],
-        env={**os.environ, **hosting.environment("admin")},
+        env={**os.environ, **settings},
         cwd=hosting.app,
         capture_output=True,
         text=True,

@@ -1,6 +1,7 @@
 """Production: what compose.yaml starts, started as it says, does what the demo tells."""
 
 import json
+import time
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
@@ -15,8 +16,9 @@ from services.local.demo_webhooks import WebhookStory
 from services.local.program import SANDBOX_HOST
 from tests.production import watching
 from tests.production.composition import REPOSITORY
+from tests.production.hosting import ADMINS, PROXY_PORT
 from tests.production.rolling import roll
-from tests.production.site import Site, running_site
+from tests.production.site import Site, partnerapi, running_site
 from tools.waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.needs("haproxy")]
@@ -109,6 +111,29 @@ def _has_data(client: httpx.Client, empty: list[str]) -> bool:
     queries = {target["expr"] for panel in panels for target in panel.get("targets", [])}
     empty[:] = sorted(query for query in queries if not watching.found(client, query))
     return set(empty) <= MAY_BE_EMPTY and watching.found(client, TARGETS)
+
+
+@pytest.mark.parametrize(("away", "there"), [ADMINS, ADMINS[::-1]])
+def test_a_key_is_revoked_while_one_admin_restarts(site: Site, away: str, there: str) -> None:
+    hosting = site.hosting
+    key = partnerapi(hosting, "keys", "create", "qa", "--env", "live", token=site.token)
+    with httpx.Client(headers={"X-API-Key": key}, trust_env=False) as client:
+
+        def both_answer(status: int) -> bool:
+            nodes = [hosting.network.of_service(name) for name in ("kong-1", "kong-2")]
+            urls = [f"http://{node}:{PROXY_PORT}/partner/v1/webhooks" for node in nodes]
+            return {client.get(url).status_code for url in urls} == {status}
+
+        watching.eventually(lambda: both_answer(200), 10)
+        hosting.stop(away)
+        began = time.monotonic()
+        partnerapi(hosting, "keys", "revoke", key, "--yes", token=site.token, within=there)
+        watching.eventually(lambda: both_answer(401), 10)
+        took = time.monotonic() - began
+    hosting.start(away)
+    hosting.wait_healthy(away)
+    print(f"{took:.2f} s")
+    assert took < 5.0  # A2, with the start of the command line
 
 
 def test_a_partner_notices_no_restart(site: Site, tmp_path: Path) -> None:
