@@ -9,9 +9,9 @@ import click
 
 from services.core.wording import counted
 from services.policy.check.checking import fault_lines, find_faults
-from services.policy.check.entities import LIMIT, Policy
-from services.policy.check.faults import Fault
-from services.policy.check.source import read
+from services.policy.entities import LIMIT, Policy
+from services.policy.faults import Fault
+from services.policy.source import read
 
 DEFAULT = "gateway/kong.yml"
 

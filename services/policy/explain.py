@@ -10,26 +10,14 @@ from services.core.environments import Environment
 from services.core.errors import SUSPENDED_MESSAGE, ErrorCode
 from services.core.wording import counted
 from services.policy.callers import Caller
-from services.policy.check import kong
 from services.policy.check.checking import require_sound
-from services.policy.check.entities import ACL, KEY_AUTH, LIMIT, Entity, Policy
 from services.policy.check.environments import environment_of
-from services.policy.check.source import Value, read
+from services.policy.entities import ACL, KEY_AUTH, LIMIT, Entity, Policy
 from services.policy.render import SUSPENDED_TAG, SUSPENSION, PolicyError
-from services.policy.routing import find_route
+from services.policy.routing import Criteria, Router, normalise
+from services.policy.schema import PLUGINS
+from services.policy.source import Value, read
 
-# What a plugin does, with the settings that matter.
-_DOES = {
-    "correlation-id": "{header_name}, to the service and back",
-    "key-auth": "key in {key_names}; without a good one the consumer {anonymous}",
-    "request-size-limiting": "bodies up to {allowed_payload_size} {size_unit}, else 413",
-    "acl": "lets in {allow}, else 403",
-    "rate-limiting": "{minute} a minute by {limit_by}, counted at {redis.host}:{redis.port}",
-    "backend-token": "sets {header}, hides {hide} from the service",
-    "request-termination": "ends the request",
-    "error-envelope": "Host in lower case, no Connection; errors as code, message, request_id",
-    "prometheus": "counts and times the request, whoever answers it",
-}
 _FIELD = re.compile(r"\{([a-z_.]+)\}")
 _WAITS = ("connect", "write", "read")
 
@@ -83,7 +71,7 @@ def explain(
         raise PolicyError(msg)
     host = _own_host(policy, request.environment) if request.host is None else request.host
     path = request.path.partition("?")[0]
-    route = find_route(policy, request.method, host, path)
+    route = _route(policy, request.method, host, path)
     consumer = _consumer(policy, caller, request.environment.username(partner))
     steps, others = _both(policy, route, consumer, {str(request.environment)})
     service = route.targets["service"] if route else None
@@ -97,6 +85,15 @@ def explain(
         anonymous_steps=others,
         anonymous_answer=_answer(others) if route else NO_ROUTE,
     )
+
+
+def _route(policy: Policy, method: str, host: str, path: str) -> Entity | None:
+    router = Router(
+        (Criteria(*map(route.texts, Criteria._fields)), route) for route in policy.of("routes")
+    )
+    written = normalise(path.encode(errors="surrogateescape")).decode()
+    match = router.match(method, host.encode(errors="replace"), written)
+    return match.route if match else None
 
 
 def _own_host(policy: Policy, environment: Environment) -> str:
@@ -173,7 +170,7 @@ def _steps(
     """Yield the plugins that run, up to the one that ends the request, and those after it."""
     known: Entity | None = None
     ended = False
-    for name in sorted(kong.PRIORITIES, key=lambda name: -kong.PRIORITIES[name]):
+    for name in sorted(PLUGINS, key=lambda name: -PLUGINS[name].priority):
         plugin = policy.instance(name, route, known)
         if plugin is None or (route is None and name not in WITHOUT_A_ROUTE):
             continue
@@ -211,9 +208,9 @@ def _does(plugin: Entity) -> str:
     def shown(field: re.Match[str]) -> str:
         value = plugin.setting(field[1])
         listed = ", ".join(plugin.setting_texts(field[1]))
-        return listed or ("nothing" if value is None else str(value))
+        return listed or ("nothing" if value in (None, []) else str(value))
 
-    return _FIELD.sub(shown, _DOES[plugin.name])
+    return _FIELD.sub(shown, PLUGINS[plugin.name].does)
 
 
 def _answer_to(caller: Caller, steps: list[Step], others: list[Step]) -> str:

@@ -12,6 +12,7 @@ import yaml
 
 from services.core.environments import Environment
 from services.core.errors import STATUS_OF, SUSPENDED_MESSAGE, ErrorCode
+from services.domain.key_form import shown_part
 
 Document = dict[str, Any]
 
@@ -93,7 +94,7 @@ def mask(text: str) -> str:
     document: Document = msgspec.json.decode(text)
     for consumer in document.get("consumers", []):
         for credential in consumer.get("keyauth_credentials", []):
-            credential["key"] = credential["key"][:12] + "..."
+            credential["key"] = shown_part(credential["key"]) + "..."
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 

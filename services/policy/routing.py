@@ -1,50 +1,136 @@
-"""Routing: which route of a kong.yml a request takes, by Kong's traditional_compatible rules.
+"""Routing: which route a request takes, by the rules of Kong's router `traditional_compatible`.
 
-The embedded gateway has the same rules for requests; a test compares the two. Paths are taken as
-they are: Kong first undoes needless escapes, doubled slashes and dots.
+A route with more kinds of criteria (hosts, paths, methods) wins, then one with whole hosts, then a
+regular expression over a prefix, then the longer path. A prefix is text: /inventory matches
+/inventories too.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
-from services.policy.check.entities import Entity, Policy
 from services.policy.hosts import split_host
 
+# RFC 3986's reserved characters and "%": escaped ones stay escaped, because they mean something.
+_RESERVED = frozenset(b"!#$%&'()*+,/:;=?@[]")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_TO_ESCAPE = re.compile(rb"[^!#$%&'()*+,/:;=?@\[\]A-Za-z0-9\-_.~]")
 
-def find_route(policy: Policy, method: str, host: str, path: str) -> Entity | None:
-    """Return the route of a request, or None: Kong answers 404 then."""
-    bare, port = (part.decode() for part in split_host(host.encode(errors="replace")))
-    host = f"{bare}:{port}" if port else bare
-    ranked = sorted(_rules(policy), key=lambda rule: rule[0], reverse=True)
-    for _, route, prefix in ranked:
-        hosts, methods = route.texts("hosts"), route.texts("methods")
-        if hosts and not any(_is_host(name.lower(), host, bare) for name in hosts):
-            continue
-        if (not methods or method in methods) and _matches(prefix, path):
-            return route
-    return None
+R = TypeVar("R")
 
 
-def _rules(policy: Policy) -> Iterator[tuple[tuple[int, bool, bool, int], Entity, str]]:
-    """Yield each route with each of its paths; the highest rank is asked first."""
-    for route in policy.of("routes"):
-        hosts, paths = route.texts("hosts"), route.texts("paths")
-        kinds = sum(map(bool, (hosts, paths, route.texts("methods"))))
-        for path in paths or [""]:
-            is_pattern = path.startswith("~")
-            rank = (kinds, bool(hosts), is_pattern, len(path) - is_pattern)
-            yield rank, route, path
+class Criteria(NamedTuple):
+    """What a route asks of a request, as the file has it; an empty list asks nothing."""
+
+    hosts: Sequence[str] = ()
+    paths: Sequence[str] = ()
+    methods: Sequence[str] = ()
 
 
-def _is_host(name: str, host: str, bare: str) -> bool:
-    if name.startswith("*."):
-        return bare.endswith(name[1:])
-    if name.endswith(".*"):
-        return bare.startswith(name[:-1])
-    return name in (host, bare)
+class Match(NamedTuple, Generic[R]):
+    """A route, and how much of the path it matched (characters)."""
+
+    route: R
+    length: int
 
 
-def _matches(prefix: str, path: str) -> bool:
-    if prefix.startswith("~"):
-        return re.match(prefix[1:], path) is not None
-    return path.startswith(prefix)
+class _Rule(NamedTuple, Generic[R]):
+    """One path of a route."""
+
+    rank: tuple[int, bool, bool, int]
+    route: R
+    has_hosts: bool
+    hosts: frozenset[bytes]  # whole, with or without a port
+    wildcards: tuple[re.Pattern[bytes], ...]
+    methods: frozenset[str]
+    prefix: str
+    pattern: re.Pattern[str] | None
+
+
+class Router(Generic[R]):
+    """All routes, the most specific first; `R` is what the caller knows a route by."""
+
+    def __init__(self, routes: Iterable[tuple[Criteria, R]]) -> None:
+        rules = [rule for criteria, route in routes for rule in _rules(criteria, route)]
+        self._rules = sorted(rules, key=lambda rule: rule.rank, reverse=True)
+
+    def match(self, method: str, host: bytes, path: str) -> Match[R] | None:
+        """Return the route of a request; `host` is as it came, `path` as `normalise` returns it."""
+        name, port = split_host(host)
+        with_port = name + b":" + port if port else name
+        for _, route, has_hosts, hosts, wildcards, methods, prefix, pattern in self._rules:
+            if has_hosts and not (
+                with_port in hosts
+                or name in hosts
+                or (wildcards and any(wildcard.fullmatch(with_port) for wildcard in wildcards))
+            ):
+                continue
+            if methods and method not in methods:
+                continue
+            if pattern is None:
+                if path.startswith(prefix):
+                    return Match(route, len(prefix))
+            elif found := pattern.match(path):
+                return Match(route, found.end())
+        return None
+
+
+def _rules(criteria: Criteria, route: R) -> Iterator[_Rule[R]]:
+    hosts = [host.lower().encode() for host in criteria.hosts]
+    whole = frozenset(host for host in hosts if b"*" not in host)
+    wildcards = tuple(_wildcard(host) for host in hosts if b"*" in host)
+    kinds = sum(map(bool, criteria))
+    for path in criteria.paths or ("",):
+        is_pattern = path.startswith("~")
+        prefix = path.removeprefix("~")
+        yield _Rule(
+            rank=(kinds, bool(hosts) and not wildcards, is_pattern, len(prefix)),
+            route=route,
+            has_hosts=bool(hosts),
+            hosts=whole,
+            wildcards=wildcards,
+            methods=frozenset(criteria.methods),
+            prefix=prefix,
+            pattern=re.compile(prefix) if is_pattern else None,
+        )
+
+
+def _wildcard(host: bytes) -> re.Pattern[bytes]:
+    """Return the pattern of `*.example` or `example.*`, which without a port takes any."""
+    name, port = split_host(host)
+    pattern = re.escape(name).replace(rb"\*", rb"[^:]*")
+    return re.compile(pattern + (b":" + port if port else rb"(:\d+)?"))
+
+
+def normalise(path: bytes) -> bytes:
+    """Return a path as Kong matches and forwards it.
+
+    Needless escapes are undone, dot segments and doubled slashes removed, so that no spelling of
+    a path gets round a route.
+    """
+    if b"%" in path:
+        path = _ESCAPE.sub(_unescape, path)
+    if b"//" in path or b"/." in path:
+        path = _without_dots(path)
+    return _TO_ESCAPE.sub(_escape, path)
+
+
+def _unescape(escape: re.Match[bytes]) -> bytes:
+    code = int(escape[1], 16)
+    return escape[0].upper() if code in _RESERVED else bytes((code,))
+
+
+def _escape(character: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % ord(character[0])
+
+
+def _without_dots(path: bytes) -> bytes:
+    kept: list[bytes] = []
+    segments = path.split(b"/")[1:]
+    for segment in segments:
+        if segment == b"..":
+            kept = kept[:-1]
+        elif segment not in (b".", b""):
+            kept.append(segment)
+    is_folder = segments[-1] in (b"", b".", b"..")
+    return b"/" + b"/".join(kept) + (b"/" if is_folder and kept else b"")

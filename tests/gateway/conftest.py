@@ -131,6 +131,13 @@ def embedded_only() -> None:
 
 
 @pytest.fixture
+def kong_only() -> None:
+    """Keep a case from running against the embedded gateway, for a reason that the case gives."""
+    if not REMOTE and KIND != "kong":
+        pytest.skip("about what a Kong says of itself")
+
+
+@pytest.fixture
 def own_addresses() -> None:
     """Keep a case that needs several client addresses from running against a remote gateway."""
     if REMOTE:

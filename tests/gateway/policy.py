@@ -126,6 +126,13 @@ def _services(places: Places) -> list[Document]:
         service("open-prefix", f"{url}/prefix", "/re1-and-much-longer-than-that"),
         service("by-host", f"{url}/by-host", "/open", route={"hosts": ["host.example"]}),
         service("by-port", f"{url}/by-port", "/open", route={"hosts": ["port.example:8443"]}),
+        service("by-wildcard", f"{url}/by-wildcard", "/open", route={"hosts": ["*.wild.example"]}),
+        service(
+            "by-whole-host",
+            f"{url}/by-whole-host",
+            "/open",
+            route={"hosts": ["whole.wild.example"]},
+        ),
         service("by-verb", f"{url}/by-verb", "/open/verb", route={"methods": ["GET"]}),
         service("by-method", f"{url}/by-method", "/method", route={"methods": ["PUT"]}),
         service("stripping", f"{url}/base", "/strip", route={"strip_path": True}),

@@ -240,9 +240,9 @@ DANGLING: dict[str, tuple[Callable[[Document], Any], str]] = {
         ),
         "key-auth",
     ),
-    "a wildcard": (
-        lambda d: by_name(d, "services", "open")["routes"][0].update(hosts=["*.example"]),
-        "wildcard",
+    "a field that it does not run": (
+        lambda d: by_name(d, "services", "open")["routes"][0].update(preserve_host=True),
+        "must be false in the embedded gateway",
     ),
     "another policy of counting": (
         lambda d: consumer(d)["plugins"][0]["config"].update(policy="local"),

@@ -89,6 +89,25 @@ def test_a_port_in_a_route_is_compared_too(node: Node, service: RecordingService
     service.only(path)
 
 
+@pytest.mark.parametrize("host", ["a.wild.example", "A.b.Wild.example.:8000"])
+def test_a_wildcard_of_a_route_takes_every_name_below(
+    node: Node, service: RecordingService, host: str
+) -> None:
+    path = own_path("/open")
+    assert node.ask("GET", path, host=host).status == 200
+    service.only(f"/by-wildcard{path}")
+    assert node.ask("GET", path, host="a.wild.example.org").status == 200
+    service.only(path)
+
+
+def test_a_route_with_whole_hosts_wins_over_one_with_a_wildcard_and_a_longer_path(
+    node: Node, service: RecordingService
+) -> None:
+    path = own_path("/open/longer")
+    assert node.ask("GET", path, host="whole.wild.example").status == 200
+    service.only(f"/by-whole-host{path}")
+
+
 def test_a_route_for_one_method_takes_no_other(node: Node, service: RecordingService) -> None:
     path = own_path("/method")
     assert node.ask("PUT", path).status == 200

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from services.local.gateway.model import Callers, Upstream
+from services.local.gateway.model import Callers, Route, Upstream
 from services.local.gateway.plugins.plan import Plans
-from services.local.gateway.router import Router
+from services.policy.routing import Router
 
 NO_CONFIGURATION_HASH = "0" * 32  # what Kong's status says while there is no configuration
 
@@ -14,7 +14,7 @@ class Configuration:
     """What one declarative file says; it never changes."""
 
     hash: str  # the MD5 of its text, as Kong computes it
-    router: Router
+    router: Router[Route]
     plans: Plans
     callers: Callers
     upstreams: tuple[Upstream, ...] = ()

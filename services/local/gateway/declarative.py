@@ -21,11 +21,12 @@ from services.local.gateway.model import (
     Upstream,
 )
 from services.local.gateway.plugins import REGISTRY
-from services.local.gateway.plugins.base import Plugin, Scope, Surroundings
+from services.local.gateway.plugins.base import Plugin, Surroundings
 from services.local.gateway.plugins.plan import Plans
 from services.local.gateway.refusal import InvalidConfigurationError
-from services.local.gateway.router import Router
 from services.policy.hosts import written_host
+from services.policy.precedence import Scope
+from services.policy.routing import Criteria, Router
 
 
 def text_hash(text: str) -> str:
@@ -40,7 +41,7 @@ def load(text: str, surroundings: Surroundings) -> Configuration:
     upstreams = {e.values["name"]: _upstream(e) for e in top if e.kind == "upstreams"}
     consumers = [(e, _consumer(e)) for e in top if e.kind == "consumers"]
     routes = [
-        _route(route, service)
+        (_criteria(route), _route(route, service))
         for entity in services
         for service in (_service(entity, upstreams),)
         for route in entity.of("routes")
@@ -117,16 +118,14 @@ def _service(entity: Entity, upstreams: Mapping[str, Upstream]) -> Service:
     )
 
 
+def _criteria(route: Entity) -> Criteria:
+    return Criteria(*(route.values[name] or () for name in Criteria._fields))
+
+
 def _route(entity: Entity, service: Service) -> Route:
     values = entity.values
     return Route(
-        id=entity.id,
-        name=entity.values["name"],
-        service=service,
-        hosts=frozenset(host.lower().encode() for host in values["hosts"]),
-        paths=tuple(values["paths"]),
-        methods=frozenset(values["methods"]),
-        strip_path=values["strip_path"],
+        id=entity.id, name=values["name"], service=service, strip_path=values["strip_path"]
     )
 
 
@@ -156,9 +155,9 @@ def _plugins(entities: list[Entity]) -> Iterator[Entity]:
 
 def _plugin(
     entity: Entity, surroundings: Surroundings
-) -> Iterator[tuple[tuple[str, Scope], Plugin]]:
+) -> Iterator[tuple[tuple[str, Scope[str]], Plugin]]:
     values: dict[str, Any] = entity.values
     if values["enabled"]:
         name: str = values["name"]
-        scope = Scope(values["route"], values["service"], values["consumer"])
+        scope = Scope[str](*(values[name] for name in Scope._fields))
         yield (name, scope), REGISTRY[name](values["config"], scope, surroundings)

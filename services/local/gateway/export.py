@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from services.local.gateway.declarative import parse
-from services.local.gateway.entities import PARENTS, Entity, read_entities
+from services.local.gateway.entities import Entity, read_entities
+from services.policy.schema import PARENTS
 
 
 def export(text: str | None, environment: Mapping[str, str]) -> str:

@@ -59,13 +59,10 @@ class Service:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """Which requests go to a service."""
+    """A way to a service; the router knows which requests take it."""
 
     id: str
     service: Service
-    hosts: frozenset[bytes]
-    paths: tuple[str, ...]
-    methods: frozenset[str]
     strip_path: bool
     name: str = ""
 

@@ -12,6 +12,7 @@ from services.core.logs import shown_path
 from services.local.gateway.body import ClientGoneError, Receive, RequestBody
 from services.local.gateway.configuration import Configuration
 from services.local.gateway.exchange import Exchange
+from services.local.gateway.model import Route
 from services.local.gateway.plugins.base import Took
 from services.local.gateway.responses import (
     MALFORMED,
@@ -23,8 +24,8 @@ from services.local.gateway.responses import (
     Response,
     own_response,
 )
-from services.local.gateway.router import Match, normalise
 from services.local.gateway.upstream import ServiceClient, UpstreamError
+from services.policy.routing import Match, normalise
 
 FAULT = "gateway.fault"  # the scope's key for the status of a request that can't be understood
 
@@ -137,7 +138,7 @@ def _exchange(configuration: Configuration, scope: Scope, receive: Receive) -> _
     return exchange
 
 
-def _upstream_path(path: bytes, match: Match) -> bytes:
+def _upstream_path(path: bytes, match: Match[Route]) -> bytes:
     """Return the path that the service sees."""
     route = match.route
     if route.strip_path:

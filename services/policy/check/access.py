@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from services.core.headers import API_KEY
-from services.policy.check.entities import ACL, KEY_AUTH, LIMIT, Entity, Policy
-from services.policy.check.faults import Fault
+from services.policy.entities import ACL, KEY_AUTH, LIMIT, Entity, Policy
+from services.policy.faults import Fault
 
 PUBLIC = "public"
 TERMINATION = "request-termination"

@@ -5,14 +5,14 @@ from functools import lru_cache
 
 from services.core.wording import counted
 from services.policy.check.access import access_faults
-from services.policy.check.entities import Policy
 from services.policy.check.environments import environment_faults
-from services.policy.check.faults import Fault
 from services.policy.check.secrets_in_file import secret_faults, text_faults
-from services.policy.check.source import kind_of, read
 from services.policy.check.structure import structure_faults
 from services.policy.check.tiers import tier_faults
+from services.policy.entities import Policy
+from services.policy.faults import Fault
 from services.policy.render import PolicyError
+from services.policy.source import kind_of, read
 
 
 class FaultyPolicyError(PolicyError):

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from services.core.environments import Environment
 from services.policy.check.access import is_public
-from services.policy.check.entities import ACL, KEY_AUTH, Entity, Policy
-from services.policy.check.faults import Fault, nearest
+from services.policy.entities import ACL, KEY_AUTH, Entity, Policy
+from services.policy.faults import Fault, nearest
 
 GROUPS = tuple(str(environment) for environment in Environment)
 

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from services.policy.check import kong
-from services.policy.check.entities import Policy
-from services.policy.check.faults import Fault
-from services.policy.check.fields import Fields
-from services.policy.check.source import Value
+from services.policy.entities import Policy
+from services.policy.faults import Fault
+from services.policy.fields import Fields
+from services.policy.schema import PLUGINS
+from services.policy.source import Value
 
 _REFERENCE = re.compile(r"\{vault://env/[A-Za-z0-9_-]+\}")
 _VAULT = "{vault:"
@@ -72,8 +72,8 @@ def _plaintext(name: str) -> str:
 
 def _referenceable(policy: Policy) -> Iterator[int]:
     for plugin in (*policy.of("plugins"), *policy.tiers.values()):
-        if plugin.config is not None and plugin.name in kong.PLUGINS:
-            yield from _nodes(kong.PLUGINS[plugin.name], plugin.config.map)
+        if plugin.config is not None and plugin.name in PLUGINS:
+            yield from _nodes(PLUGINS[plugin.name].fields, plugin.config.map)
 
 
 def _nodes(fields: Fields, given: Mapping[str, Value]) -> Iterator[int]:

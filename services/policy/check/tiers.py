@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from services.policy.check import kong
-from services.policy.check.entities import LIMIT, Entity, Policy, tiers_value
-from services.policy.check.faults import Fault
 from services.policy.check.fields import Owner, check_fields
-from services.policy.check.source import Value, kind_of
+from services.policy.check.plugins import config_faults
+from services.policy.entities import LIMIT, Entity, Policy, tiers_value
+from services.policy.faults import Fault
+from services.policy.schema import ENTITIES
+from services.policy.source import kind_of
 
 # Copied to every partner, where each must be another one's or none.
 _ONE_OF_A_KIND = ("id", "instance_name", "service", "route", "consumer")
@@ -44,10 +45,10 @@ def _tier_faults(tier: Entity) -> Iterator[Fault]:
         yield Fault(
             line, f"{tier.label} is not enabled, so its partners have no limit: take it out"
         )
-    rest = {n: v for n, v in value.map.items() if n not in (*_ONE_OF_A_KIND, "config")}
-    own = Value(rest, tier.line, at=value.at, node=0, aliased=False)
-    yield from check_fields(kong.ENTITIES["plugins"], own, Owner(tier.label, tier.line))
-    yield from check_fields(kong.PLUGINS[LIMIT], tier.config, Owner(tier.label, tier.line))
+    own = {n: v for n, v in value.map.items() if n not in (*_ONE_OF_A_KIND, "config")}
+    fields, owner = ENTITIES["plugins"].fields, Owner(tier.label, tier.line)
+    yield from check_fields(fields, own, owner, ("config",))
+    yield from config_faults(tier)
     if tier.setting("limit_by") == "ip":
         words = "must be consumer: a tier is for a partner, whatever its addresses"
         yield Fault(tier.line_of("limit_by"), f"`limit_by` of {tier.label} {words}")

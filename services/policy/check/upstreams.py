@@ -1,26 +1,19 @@
 """Upstreams: targets that Kong would misread, and services that name no upstream."""
 
-import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from services.policy.check.entities import Entity, Policy
-from services.policy.check.faults import Fault, nearest
+from services.policy.entities import Entity, Policy
+from services.policy.faults import Fault, nearest
 from services.policy.hosts import written_host
 
-_UPSTREAM_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_TARGET = re.compile(r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\])(:(?P<port>\d+))?")
-_MAX_PORT = 65535
 _IN_LOWER_CASE = "write it in lower case"
 
 
 def target_faults(policy: Policy, upstream: Entity) -> Iterator[Fault]:
     """Yield the faults of an upstream's name and of its targets."""
     name = upstream.text("name")
-    if name and not _UPSTREAM_NAME.fullmatch(name):
-        line = upstream.value.map["name"].line
-        yield Fault(line, f"`name` of {upstream.label} must be a host name, without a port")
-    elif name and name != name.lower():
+    if name and name != name.lower():
         words = f"has upper-case letters, which Kong compares as such: {_IN_LOWER_CASE}"
         yield Fault(upstream.value.map["name"].line, f"`name` of {upstream.label} {words}")
     targets = policy.of("targets", upstream)
@@ -36,7 +29,6 @@ def target_faults(policy: Policy, upstream: Entity) -> Iterator[Fault]:
         if not address:
             continue
         line = target.value.map["target"].line
-        yield from (Fault(line, f"{target.label} {words}") for words in _address_words(address))
         if address.lower() in first:
             words = f"is there already (line {first[address.lower()]}): keep one"
             yield Fault(line, f"{target.label} {words}")
@@ -47,16 +39,6 @@ def weight(target: Entity) -> int:
     """Return a target's share of the requests; Kong's default is 100."""
     value = target.value.map.get("weight")
     return value.data if value and isinstance(value.data, int) else 100
-
-
-def _address_words(address: str) -> Iterator[str]:
-    found = _TARGET.fullmatch(address)
-    if not found:
-        yield "must be host:port, such as query:8101, without http:// and a path"
-    elif found["port"] is None:
-        yield "has no port, and Kong would take 8000: write host:port, such as query:8101"
-    elif not 0 < int(found["port"]) <= _MAX_PORT:
-        yield f"must have a port from 1 to {_MAX_PORT:,}"
 
 
 def host_faults(policy: Policy, service: Entity) -> Iterator[Fault]:

@@ -13,15 +13,14 @@ from services.local.gateway.plugins.rate_limiting import RateLimiting
 from services.local.gateway.plugins.request_size_limiting import RequestSizeLimiting
 from services.local.gateway.plugins.request_termination import RequestTermination
 
-_ALL: tuple[type[Plugin], ...] = (
-    Acl,
-    BackendToken,
-    CorrelationId,
-    ErrorEnvelope,
-    KeyAuth,
-    Prometheus,
-    RateLimiting,
-    RequestSizeLimiting,
-    RequestTermination,
-)
-REGISTRY: Mapping[str, type[Plugin]] = {plugin.NAME: plugin for plugin in _ALL}
+REGISTRY: Mapping[str, type[Plugin]] = {
+    "acl": Acl,
+    "backend-token": BackendToken,
+    "correlation-id": CorrelationId,
+    "error-envelope": ErrorEnvelope,
+    "key-auth": KeyAuth,
+    "prometheus": Prometheus,
+    "rate-limiting": RateLimiting,
+    "request-size-limiting": RequestSizeLimiting,
+    "request-termination": RequestTermination,
+}

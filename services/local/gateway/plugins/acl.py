@@ -1,11 +1,10 @@
 """acl: only consumers of certain groups pass."""
 
-from typing import ClassVar
-
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import REQUIRED, Field, Fields, Values
-from services.local.gateway.plugins.base import Plugin, Scope, Surroundings
+from services.local.gateway.fields import Values
+from services.local.gateway.plugins.base import Plugin, Surroundings
 from services.local.gateway.responses import Answer
+from services.policy.precedence import Scope
 
 _REFUSED = Answer(403, "You cannot consume this service")
 _UNKNOWN = Answer(401, "Unauthorized")
@@ -14,14 +13,7 @@ _UNKNOWN = Answer(401, "Unauthorized")
 class Acl(Plugin):
     """Allows groups."""
 
-    NAME = "acl"
-    PRIORITY = 950
-    FIELDS: ClassVar[Fields] = {
-        "allow": Field(list, REQUIRED, elements=str),
-        "hide_groups_header": Field(bool, False),
-    }
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del scope, surroundings
         self._allow = frozenset[str](config["allow"])
         self._hide: bool = config["hide_groups_header"]

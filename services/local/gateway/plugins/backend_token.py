@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
 
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import REQUIRED, Fault, Field, Fields, Values
-from services.local.gateway.plugins.base import Known, Plugin, Scope, Surroundings
+from services.local.gateway.fields import Fault, Values
+from services.local.gateway.plugins.base import Known, Plugin, Surroundings
 from services.local.gateway.responses import Answer
+from services.policy.precedence import Scope
 
 _REFERENCE = re.compile(r"\{vault://env/([A-Za-z0-9_-]+)\}")
 
@@ -15,15 +15,7 @@ _REFERENCE = re.compile(r"\{vault://env/([A-Za-z0-9_-]+)\}")
 class BackendToken(Plugin):
     """Sets the header for the service, whatever the client sent."""
 
-    NAME = "backend-token"
-    PRIORITY = 900
-    FIELDS: ClassVar[Fields] = {
-        "header": Field(str, REQUIRED),
-        "token": Field(str, REQUIRED),
-        "hide": Field(list, elements=str),
-    }
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del scope
         self._header: bytes = config["header"].lower().encode()
         self._hidden = [name.lower().encode() for name in config["hide"] or ()]

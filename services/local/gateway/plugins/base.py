@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from services.local.gateway.counters import CounterStores
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import Fault, Fields, Values
+from services.local.gateway.fields import Fault, Values
 from services.local.gateway.metrics import GatewayMetrics
 from services.local.gateway.responses import Answer, Response
+from services.policy.precedence import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,6 @@ class Took(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Which requests an instance is for; None means all."""
-
-    route: str | None = None
-    service: str | None = None
-    consumer: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Known:
     """What a plugin's config can refer to."""
 
@@ -46,14 +38,10 @@ class Known:
 
 
 class Plugin:
-    """One instance: a plugin with its config, for some scope."""
+    """One instance: a plugin with its config, for some scope; the schema has its priority."""
 
-    NAME: ClassVar[str]
-    PRIORITY: ClassVar[int]  # Kong's; the higher runs first
-    FIELDS: ClassVar[Fields]
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
-        """Take a config that `FIELDS` and `faults` found nothing wrong with."""
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
+        """Take a config that the schema and `faults` found nothing wrong with."""
 
     @classmethod
     def faults(cls, config: Values, known: Known) -> Iterable[Fault]:

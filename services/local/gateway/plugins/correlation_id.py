@@ -1,26 +1,18 @@
 """correlation-id: a request id for the service and the caller; the caller's own if it sent one."""
 
 import uuid
-from typing import ClassVar
 
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import REQUIRED, Field, Fields, Values
-from services.local.gateway.plugins.base import Plugin, Scope, Surroundings
+from services.local.gateway.fields import Values
+from services.local.gateway.plugins.base import Plugin, Surroundings
 from services.local.gateway.responses import Answer, Response
+from services.policy.precedence import Scope
 
 
 class CorrelationId(Plugin):
     """Sets one header in both directions."""
 
-    NAME = "correlation-id"
-    PRIORITY = 100001
-    FIELDS: ClassVar[Fields] = {
-        "header_name": Field(str, "Kong-Request-ID"),
-        "generator": Field(str, REQUIRED, one_of=("uuid",)),  # Kong's default is uuid#counter
-        "echo_downstream": Field(bool, False),
-    }
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del scope, surroundings
         self._header: bytes = config["header_name"].lower().encode()
         self._echo: bool = config["echo_downstream"]

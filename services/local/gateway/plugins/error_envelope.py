@@ -4,14 +4,15 @@ gateway/plugins/kong/plugins/error-envelope does the same in Kong; a test compar
 """
 
 import uuid
-from typing import ClassVar
 
 from services.core.errors import SUSPENDED_MESSAGE, ErrorCode, envelope
 from services.core.headers import API_KEY, REQUEST_ID, REQUEST_ID_PATTERN
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import Fields, Values
-from services.local.gateway.plugins.base import Plugin, Scope, Surroundings
+from services.local.gateway.fields import Values
+from services.local.gateway.plugins.base import Plugin, Surroundings
 from services.local.gateway.responses import JSON, Response
+from services.policy.precedence import Scope
+from services.policy.render import SUSPENDED_TAG
 
 NO_KEY_MESSAGE = "No API key: send it in the X-API-Key header"
 UNKNOWN_KEY_MESSAGE = "Unknown API key"
@@ -38,8 +39,7 @@ ANSWERS: dict[int, tuple[ErrorCode, str]] = {
     505: (ErrorCode.INVALID_REQUEST, "Only HTTP/1.0 and HTTP/1.1 are supported"),
 }
 
-# 403 for a consumer with this tag, which admin renders for a suspended partner.
-SUSPENDED_TAG = "suspended"
+# 403 for a consumer with SUSPENDED_TAG, which the renderer gives a suspended partner.
 SUSPENDED = (ErrorCode.PARTNER_SUSPENDED, SUSPENDED_MESSAGE)
 
 # request-size-limiting answers 417 to a client that asked first (Expect: 100-continue). Such a
@@ -54,11 +54,7 @@ _API_KEY = API_KEY.lower().encode()
 class ErrorEnvelope(Plugin):
     """Shapes errors, whichever plugin ends the request; only the request id is made before."""
 
-    NAME = "error-envelope"
-    PRIORITY = 3000
-    FIELDS: ClassVar[Fields] = {}
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del config, scope, surroundings
 
     def rewrite(self, exchange: Exchange) -> None:

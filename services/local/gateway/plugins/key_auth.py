@@ -1,13 +1,13 @@
 """key-auth: who asks, by the key in a header; without a good key `anonymous`, or 401."""
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import REQUIRED, Fault, Field, Fields, Values
+from services.local.gateway.fields import Fault, Values
 from services.local.gateway.model import Credential
-from services.local.gateway.plugins.base import Known, Plugin, Scope, Surroundings
+from services.local.gateway.plugins.base import Known, Plugin, Surroundings
 from services.local.gateway.responses import Answer
+from services.policy.precedence import Scope
 
 NO_KEY = "No API key found in request"
 WRONG_KEY = "Unauthorized"
@@ -20,18 +20,7 @@ CONSUMER_HEADERS = (b"x-consumer-id", b"x-consumer-custom-id", b"x-consumer-user
 class KeyAuth(Plugin):
     """Looks a key up in the configuration."""
 
-    NAME = "key-auth"
-    PRIORITY = 1250
-    FIELDS: ClassVar[Fields] = {
-        "key_names": Field(list, REQUIRED, elements=str),
-        "key_in_header": Field(bool, True, one_of=(True,)),
-        "key_in_query": Field(bool, REQUIRED, one_of=(False,)),  # Kong's default is true
-        "key_in_body": Field(bool, False, one_of=(False,)),
-        "hide_credentials": Field(bool, False),
-        "anonymous": Field(str),
-    }
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del scope, surroundings
         self._names = tuple(name.lower().encode() for name in config["key_names"])
         self._hide: bool = config["hide_credentials"]

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from services.local.gateway.exchange import Exchange
 from services.local.gateway.model import Consumer, Route
-from services.local.gateway.plugins.base import Plugin, Scope, Took
+from services.local.gateway.plugins.base import Plugin, Took
 from services.local.gateway.responses import Answer, Response
+from services.policy.precedence import Scope, by_precedence
+from services.policy.schema import PLUGINS
 
 
 class Plan:
@@ -23,10 +25,10 @@ class Plan:
 class Plans:
     """Every plan of a configuration, made when first needed."""
 
-    def __init__(self, instances: Mapping[tuple[str, Scope], Plugin]) -> None:
+    def __init__(self, instances: Mapping[tuple[str, Scope[str]], Plugin]) -> None:
         self._instances = instances
-        classes = {type(plugin) for plugin in instances.values()}
-        self._names = [c.NAME for c in sorted(classes, key=lambda c: c.PRIORITY, reverse=True)]
+        names = {name for name, _ in instances}
+        self._names = sorted(names, key=lambda name: PLUGINS[name].priority, reverse=True)
         self._plans: dict[tuple[Route | None, Consumer | None], Plan] = {}
         everywhere = (instances.get((name, Scope())) for name in self._names)
         self._rewrite = tuple(p for p in everywhere if p and _has(p, "rewrite"))
@@ -40,13 +42,13 @@ class Plans:
         return plan
 
     def _instance(self, name: str, route: Route | None, consumer: Consumer | None) -> Plugin | None:
-        r = route.id if route else None
-        s = route.service.id if route else None
-        c = consumer.id if consumer else None
-        for scope in _precedence(r, s, c):
-            if (name, scope) in self._instances:
-                return self._instances[name, scope]
-        return None
+        request = Scope(
+            service=route.service.id if route else None,
+            route=route.id if route else None,
+            consumer=consumer.id if consumer else None,
+        )
+        found = (self._instances.get((name, scope)) for scope in by_precedence(request))
+        return next((plugin for plugin in found if plugin), None)
 
     def rewrite(self, exchange: Exchange) -> None:
         """Run the phase before routing."""
@@ -78,19 +80,6 @@ class Plans:
         """Run the phase after the answer went out."""
         for plugin in self.plan(exchange.route, exchange.consumer).log:
             plugin.log(exchange, response, took)
-
-
-def _precedence(route: str | None, service: str | None, consumer: str | None) -> list[Scope]:
-    return [
-        Scope(route, service, consumer),
-        Scope(route, None, consumer),
-        Scope(None, service, consumer),
-        Scope(route, service, None),
-        Scope(None, None, consumer),
-        Scope(route, None, None),
-        Scope(None, service, None),
-        Scope(),
-    ]
 
 
 def _has(plugin: Plugin, phase: str) -> bool:

@@ -1,27 +1,16 @@
 """prometheus: counts and times the requests of a node; ../metrics.py holds the numbers."""
 
-from typing import ClassVar
-
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import Field, Fields, Values
-from services.local.gateway.plugins.base import Plugin, Scope, Surroundings, Took
+from services.local.gateway.fields import Values
+from services.local.gateway.plugins.base import Plugin, Surroundings, Took
 from services.local.gateway.responses import Response
+from services.policy.precedence import Scope
 
 
 class Prometheus(Plugin):
     """Takes note of an answer when it is out."""
 
-    NAME = "prometheus"
-    PRIORITY = 13
-    FIELDS: ClassVar[Fields] = {
-        "per_consumer": Field(bool, False, one_of=(False,)),
-        "status_code_metrics": Field(bool, False),
-        "latency_metrics": Field(bool, False),
-        "bandwidth_metrics": Field(bool, False, one_of=(False,)),
-        "upstream_health_metrics": Field(bool, False),
-    }
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del scope
         self._metrics = surroundings.metrics
         self._counts: bool = config["status_code_metrics"]

@@ -1,12 +1,11 @@
 """rate-limiting: so many requests a calendar minute, counted in Valkey by all gateways."""
 
-from typing import ClassVar
-
 from services.local.gateway.counters import Address, CounterStore, StoreAwayError
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import REQUIRED, Field, Fields, Values
-from services.local.gateway.plugins.base import Plugin, Scope, Surroundings
+from services.local.gateway.fields import Values
+from services.local.gateway.plugins.base import Plugin, Surroundings
 from services.local.gateway.responses import UNEXPECTED, Answer, Response
+from services.policy.precedence import Scope
 
 WINDOW = 60  # seconds; windows begin with the minutes of UTC
 
@@ -18,26 +17,7 @@ _MAX_INT = 2**31 - 1
 class RateLimiting(Plugin):
     """Counts every request, refused ones too."""
 
-    NAME = "rate-limiting"
-    PRIORITY = 910
-    FIELDS: ClassVar[Fields] = {
-        "minute": Field(int, REQUIRED, between=(1, _MAX_INT)),
-        "limit_by": Field(str, "consumer", one_of=("consumer", "credential", "ip")),
-        "policy": Field(str, REQUIRED, one_of=("redis",)),  # Kong's default is local
-        "sync_rate": Field(int, -1, one_of=(-1,)),
-        "fault_tolerant": Field(bool, True),
-        "redis": Field(
-            dict,
-            fields={
-                "host": Field(str, REQUIRED),
-                "port": Field(int, 6379, between=(0, _MAX_PORT)),
-                "database": Field(int, 0, between=(0, _MAX_INT)),
-                "timeout": Field(int, 2000, between=(1, _MAX_INT)),
-            },
-        ),
-    }
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         redis: Values = config["redis"]
         address = Address(redis["host"], redis["port"], redis["database"])
         self._store: CounterStore = surroundings.stores.at(address)

@@ -1,11 +1,10 @@
 """request-size-limiting: no body over a size, declared or in chunks."""
 
-from typing import ClassVar
-
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import Field, Fields, Values
-from services.local.gateway.plugins.base import Plugin, Scope, Surroundings
+from services.local.gateway.fields import Values
+from services.local.gateway.plugins.base import Plugin, Surroundings
 from services.local.gateway.responses import Answer
+from services.policy.precedence import Scope
 
 _UNITS = {"bytes": 1, "kilobytes": 2**10, "megabytes": 2**20}
 _MESSAGE = "Request size limit exceeded"
@@ -14,15 +13,7 @@ _MESSAGE = "Request size limit exceeded"
 class RequestSizeLimiting(Plugin):
     """Refuses what is too large without reading all of it."""
 
-    NAME = "request-size-limiting"
-    PRIORITY = 951
-    FIELDS: ClassVar[Fields] = {
-        "allowed_payload_size": Field(int, 128, between=(0, 2**31 - 1)),
-        "size_unit": Field(str, "megabytes", one_of=tuple(_UNITS)),
-        "require_content_length": Field(bool, False, one_of=(False,)),
-    }
-
-    def __init__(self, config: Values, scope: Scope, surroundings: Surroundings) -> None:
+    def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del scope, surroundings
         self._limit: int = config["allowed_payload_size"] * _UNITS[config["size_unit"]]
 

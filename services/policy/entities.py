@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from services.policy.check import kong
-from services.policy.check.fields import setting
-from services.policy.check.source import Value
+from services.policy.precedence import Scope, by_precedence
+from services.policy.schema import ENTITIES, PLUGINS, SCOPES, TOP, Fields
+from services.policy.source import Value, plain
 
 KEY_AUTH, ACL, LIMIT = "key-auth", "acl", "rate-limiting"
 
@@ -46,27 +46,25 @@ class Entity:
     @property
     def name(self) -> str:
         """What people call it."""
-        own = self.text("username") or self.text("name") or self.text("custom_id")
-        own = own or self.text("target")
-        return own or self.text("id") or self.text("group") or "without a name"
+        named_by = ("name",) if self.kind == "plugins" else ENTITIES[self.kind].named_by
+        own = (self.text(field) for field in (*named_by, "id"))
+        return next((text for text in own if text), "without a name")
 
     @property
     def label(self) -> str:
         """What sentences call it: `key-auth of service query-live`."""
         if self.tier is not None:
             return f"tier {self.tier}"
-        if self.kind in kong.SCOPES:
-            return f"{kong.SCOPES[self.kind]} {self.name}"
-        if self.kind != "plugins":
-            what = kong.OTHERS[self.kind]
-            if self.kind in {"upstreams", "targets"}:
-                what = f"{what} {self.name}"
-            elif self.parent is None:
-                what = f"this {what}"
-            return f"{what} of {self.parent.label}" if self.parent else what
-        above = [self.targets[s] for s in kong.SCOPES.values() if s in self.targets]
-        return f"{self.name} of {' and '.join(t.label for t in above)}" if above else (
-            f"global {self.name}")  # fmt: skip
+        if self.kind == "plugins":
+            above = [self.targets[s].label for s in SCOPES.values() if s in self.targets]
+            return f"{self.name} of {' and '.join(above)}" if above else f"global {self.name}"
+        kind = ENTITIES[self.kind]
+        if self.kind in SCOPES:
+            return f"{kind.called} {self.name}"
+        what = f"{kind.called} {self.name}" if kind.named_by else kind.called
+        if self.parent is None:
+            return what if kind.named_by else f"this {what}"
+        return f"{what} of {self.parent.label}"
 
     @property
     def line(self) -> int:
@@ -92,7 +90,7 @@ class Entity:
 
     def setting(self, path: str) -> Any:  # noqa: ANN401 -- any YAML
         """Return what counts for a plugin's field, such as `redis.host`: written or default."""
-        return setting(kong.PLUGINS[self.name], self.config, path)
+        return _setting(PLUGINS[self.name].fields, self.config, path)
 
     def line_of(self, path: str) -> int:
         """Return the line of a plugin's field, or of the plugin if it is left out."""
@@ -108,12 +106,12 @@ class Policy:
     def __init__(self, root: Value) -> None:
         self.root = root
         self.entities: list[Entity] = []
-        for kind in kong.CHILDREN[""]:
+        for kind in TOP:
             self._read(kind, root.map.get(kind), None, None)
         self.tiers = dict(_tiers(root))
         self._resolve()
         self._instances = {
-            (plugin.name, *(plugin.targets.get(s) for s in kong.SCOPES.values())): plugin
+            (plugin.name, Scope(**plugin.targets)): plugin
             for plugin in reversed(self.of("plugins"))
             if plugin.enabled
         }
@@ -141,22 +139,13 @@ class Policy:
 
     def add_to_consumer(self, consumer: Entity, plugin: Entity) -> None:
         """Add a plugin to a consumer that the file does not hold."""
-        self._instances[plugin.name, None, None, consumer] = plugin
+        self._instances[plugin.name, Scope(consumer=consumer)] = plugin
 
     def instance(self, name: str, route: Entity | None, consumer: Entity | None) -> Entity | None:
         """Return the one instance of a plugin that runs for a request, if any (KONG.md)."""
         service = route.targets.get("service") if route else None
-        precedence = (
-            (service, route, consumer),
-            (None, route, consumer),
-            (service, None, consumer),
-            (service, route, None),
-            (None, None, consumer),
-            (None, route, None),
-            (service, None, None),
-            (None, None, None),
-        )
-        found = (self._instances.get((name, *scope)) for scope in precedence)
+        scopes = by_precedence(Scope(service, route, consumer))
+        found = (self._instances.get((name, scope)) for scope in scopes)
         return next((plugin for plugin in found if plugin), None)
 
     def groups(self, consumer: Entity) -> set[str]:
@@ -172,17 +161,17 @@ class Policy:
                 continue
             here = item.at if item.aliased else via
             entity = Entity(kind, item, parent, here)
-            if parent is not None and parent.kind in kong.SCOPES:
-                entity.targets[kong.SCOPES[parent.kind]] = parent
+            if parent is not None and parent.kind in SCOPES:
+                entity.targets[SCOPES[parent.kind]] = parent
             self.entities.append(entity)
-            for child in kong.CHILDREN.get(kind, ()):
+            for child in ENTITIES[kind].children:
                 self._read(child, item.map.get(child), entity, here)
 
     def _resolve(self) -> None:
         """Find the entities that others name in a field: `service: query-live`."""
         for entity in self.entities:
-            for kind, scope in kong.SCOPES.items():
-                if scope in kong.ENTITIES[entity.kind] and scope not in entity.targets:
+            for kind, scope in SCOPES.items():
+                if scope in ENTITIES[entity.kind].fields and scope not in entity.targets:
                     target = self.named(kind, entity.text(scope))
                     if target is not None:
                         entity.targets[scope] = target
@@ -200,3 +189,12 @@ def _tiers(root: Value) -> Iterator[tuple[str, Entity]]:
     found = tiers_value(root)
     for name, value in found.map.items() if found else ():
         yield name, Entity("plugins", value, tier=name)
+
+
+def _setting(fields: Fields, value: Value | None, path: str) -> Any:  # noqa: ANN401 -- any YAML
+    """Return the value that counts for a dotted path: the written one, or else Kong's default."""
+    name, _, rest = path.partition(".")
+    given = value.map.get(name) if value else None
+    if rest:
+        return _setting(fields[name].fields, given, rest)
+    return fields[name].default if given is None or given.data is None else plain(given)

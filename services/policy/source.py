@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import yaml
 
-from services.policy.check.faults import Fault
+from services.policy.faults import Fault
 
 _MERGE = "tag:yaml.org,2002:merge"
 # libyaml says where it noticed; for these the place to mend is where the thing began.

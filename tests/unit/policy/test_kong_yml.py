@@ -9,7 +9,7 @@ import yaml
 
 from services.core.http.health import ACCEPTING_PATH, CHECK_INTERVAL
 from services.core.http.serving import LAME_DUCK, NOTICED
-from services.policy.check import upstream_fields
+from services.policy import schema
 
 POLICY = (Path(__file__).parents[3] / "gateway" / "kong.yml").read_text()
 document: dict[str, Any] = yaml.safe_load(POLICY)
@@ -69,12 +69,12 @@ def test_a_failed_attempt_takes_its_process_out_before_all_retries_have_asked_it
 def test_checks_are_as_frequent_as_a_process_that_leaves_expects() -> None:
     for upstream in document["upstreams"]:
         active = upstream["healthchecks"]["active"]
-        assert active["http_path"] == ACCEPTING_PATH == upstream_fields.ACCEPTING_PATH
+        assert active["http_path"] == ACCEPTING_PATH == schema.ACCEPTING_PATH
         assert active["healthy"]["interval"] == CHECK_INTERVAL
         # A process that is back is noticed before the one that leaves next is taken out.
         assert active["unhealthy"]["interval"] <= CHECK_INTERVAL / 2
         assert active["unhealthy"]["http_failures"] == 3
-    assert 3 * CHECK_INTERVAL < NOTICED < LAME_DUCK == upstream_fields.LAME_DUCK
+    assert 3 * CHECK_INTERVAL < NOTICED < LAME_DUCK == schema.LAME_DUCK
 
 
 def test_the_sandbox_has_hosts_of_its_own_and_live_has_none() -> None:

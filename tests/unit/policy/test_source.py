@@ -1,6 +1,6 @@
 """Lines of values: where they are written, through anchors, aliases and merge keys."""
 
-from services.policy.check.source import Value, plain, read
+from services.policy.source import Value, plain, read
 
 TEXT = """\
 shared: &shared

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-POLICY = (Path(__file__).parents[4] / "gateway" / "kong.yml").read_text("utf-8")
+POLICY = (Path(__file__).parents[3] / "gateway" / "kong.yml").read_text("utf-8")
 
 # Places in the file; a case's edit is made at the first match after one of them.
 COUNTERS = "- counters: &counters"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from services.policy.check.checking import FaultyPolicyError, find_faults, require_sound
-from tests.unit.admin.check.broken import FILES, POLICY, Broken, line_of
+from tests.unit.policy.broken import FILES, POLICY, Broken, line_of
 
 
 def test_the_real_file_has_no_fault() -> None:

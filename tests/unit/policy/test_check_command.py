@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from services.cli.gateway import gateway
-from tests.unit.admin.check.broken import POLICY, line_of
+from tests.unit.policy.broken import POLICY, line_of
 
 STANDARD = line_of("minute: 300")
 
