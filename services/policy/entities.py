@@ -1,6 +1,6 @@
 """Entities: the values of a kong.yml -> its services, routes, consumers, plugins and tiers.
 
-Reads as much as there is: what is not as it should be is left to structure.py to report.
+Reads as much as there is; check/ reports the faults.
 """
 
 from collections.abc import Iterator
@@ -101,7 +101,7 @@ class Entity:
 
 
 class Policy:
-    """Everything that a kong.yml says, by Kong's rules of which plugin runs when."""
+    """A kong.yml: its entities and tiers, and which instance of a plugin runs for a request."""
 
     def __init__(self, root: Value) -> None:
         self.root = root

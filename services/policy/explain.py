@@ -1,4 +1,4 @@
-"""Explain: what one request of a partner meets on its way through the gateway, in Kong's order."""
+"""Explain: the route, limit and plugins that a partner's request meets, in Kong's order."""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ NO_ROUTE = "404 NOT_FOUND: no route takes this request, whatever the key"
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked about."""
+    """The request that is explained."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """What a request of a partner gets, and one without a good key."""
+    """The answer to a partner's request, and to one without a good key."""
 
     request: str
     route: str | None
@@ -62,10 +62,8 @@ class Explanation(msgspec.Struct, frozen=True):
 def explain(
     text: str, file: str, request: Request, caller: Caller, partner: str = "a partner"
 ) -> Explanation:
-    """Return what a caller with a good key meets. Raises PolicyError."""
-    require_sound(text, file)
-    root, _ = read(text)
-    policy = Policy(root or Value({}, 1, at=1, node=0, aliased=False))
+    """Return the way of a request through the gateway. Raises PolicyError."""
+    policy = _sound_policy(text, file)
     if caller.tier not in policy.tiers:
         msg = f"{partner} has tier {caller.tier}; {file} has only {', '.join(policy.tiers)}"
         raise PolicyError(msg)
@@ -85,6 +83,13 @@ def explain(
         anonymous_steps=others,
         anonymous_answer=_answer(others) if route else NO_ROUTE,
     )
+
+
+def _sound_policy(text: str, file: str) -> Policy:
+    require_sound(text, file)
+    root, _ = read(text)
+    assert root is not None  # noqa: S101 -- a sound text has a document
+    return Policy(root)
 
 
 def _route(policy: Policy, method: str, host: str, path: str) -> Entity | None:
@@ -192,14 +197,14 @@ def _step(plugin: Entity, groups: set[str], consumer: Entity | None) -> Step:
 def _end(plugin: Entity, groups: set[str], consumer: Entity | None) -> str | None:
     """Return the answer of a plugin that lets the request go no further."""
     if plugin.name == ACL and groups.isdisjoint(plugin.setting_texts("allow")):
-        status, told = 403, f"{ErrorCode.FORBIDDEN}: this key is for the other environment"
+        status, message = 403, f"{ErrorCode.FORBIDDEN}: this key is for the other environment"
     elif plugin.name == TERMINATION:
-        status, told = plugin.setting("status_code"), plugin.setting("message") or ""
+        status, message = plugin.setting("status_code"), plugin.setting("message") or ""
     else:
         return None
     if status == 403 and consumer is not None and SUSPENDED_TAG in consumer.texts("tags"):
-        told = f"{ErrorCode.PARTNER_SUSPENDED}: {SUSPENDED_MESSAGE}"  # as error-envelope does
-    return f"{status} {told}".strip()
+        message = f"{ErrorCode.PARTNER_SUSPENDED}: {SUSPENDED_MESSAGE}"  # as error-envelope does
+    return f"{status} {message}".strip()
 
 
 def _does(plugin: Entity) -> str:

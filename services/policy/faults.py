@@ -1,4 +1,4 @@
-"""Faults: one thing that is wrong with a kong.yml, and where."""
+"""Faults: a fault of a kong.yml with its line, and words for it."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """What is wrong on a line (from 1), and what to write instead."""
+    """A fault on a line (from 1), with the words to write instead."""
 
     line: int
     sentence: str

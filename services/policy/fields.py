@@ -1,6 +1,6 @@
-"""Fields: how a field of Kong is described, and what is wrong with a value of it."""
+"""Fields: the description of a field of Kong, and the faults of a value."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, cast
@@ -35,7 +35,12 @@ class Ours(NamedTuple):
 
 
 class Fields(dict[str, "Field"]):
-    """The fields of one map by name."""
+    """The fields of one map by name: its own, and those that it shares with others."""
+
+    def __init__(self, *shared: Mapping[str, "Field"], **own: "Field") -> None:
+        super().__init__()
+        for fields in (*shared, own):
+            self.update(fields)
 
     @cached_property
     def usable(self) -> "dict[str, Field]":
@@ -52,7 +57,7 @@ class Fields(dict[str, "Field"]):
 
     @cached_property
     def needed(self) -> dict[str, str]:
-        """The fields that the embedded gateway can't do without, and why."""
+        """The fields that the embedded gateway needs, and why."""
         reasons = {name: _needed(known) for name, known in self.usable.items()}
         return {name: words for name, words in reasons.items() if words}
 
@@ -67,10 +72,9 @@ class Field:
     one_of: tuple[Any, ...] = ()
     between: tuple[int, int] | None = None
     elements: type | None = None  # what a list holds
-    form: Callable[[str], str] | None = None  # says what is wrong with a text, "" if nothing is
+    form: Callable[[str], str] | None = None  # returns the fault of a text, or ""
     fields: Fields = field(default_factory=Fields)  # what a map holds
     referenceable: bool = False  # Kong resolves {vault://env/...} here
-    secret: bool = False
     ours: Ours | None = None
     embedded: tuple[Any, ...] | None = None  # the values that the embedded gateway runs; None: all
     instead: str = ""  # not for use here: what to write instead

@@ -13,22 +13,13 @@ import msgspec
 import yaml
 
 from services.domain.key_form import mask_keys, shown_part
+from services.policy.schema import ENTITIES, PARENTS
 
 Document = dict[str, Any]
 Fields = dict[str, object]  # by dotted name; lists of texts sorted, for their order says nothing
 
-KINDS = (
-    "upstreams", "targets", "services", "routes", "consumers", "plugins", "acls",
-    "keyauth_credentials",
-)  # fmt: skip
-_PARENTS = {
-    "services": "service",
-    "routes": "route",
-    "consumers": "consumer",
-    "upstreams": "upstream",
-}
-# What an entity is called by, and what says nothing about how the gateway behaves.
-_NOT_FIELDS = frozenset(("id", "created_at", "updated_at", "ws_id", "url", *KINDS))
+# Fields that say nothing about how the gateway behaves, or are read elsewhere.
+_NOT_FIELDS = frozenset(("id", "created_at", "updated_at", "ws_id", "url", *ENTITIES))
 _PORTS = {"http": 80, "https": 443}
 _SECRET = re.compile(r"(?:^|[._])(?:key|password|secret|token)$")
 _REFERENCE = re.compile(r"\{vault://[^}]*\}")
@@ -86,7 +77,7 @@ def flatten(document: Document) -> dict[Name, Fields]:
             **parents,
             **{
                 scope: str(names.get(entity[scope], entity[scope]))
-                for scope in _PARENTS.values()
+                for scope in PARENTS.values()
                 if isinstance(entity.get(scope), str)
             },
         }
@@ -105,33 +96,30 @@ def shown(name: str, value: object) -> str:
 def _walk(
     document: Document, parents: Mapping[str, str]
 ) -> Iterator[tuple[str, Document, Mapping[str, str]]]:
-    for kind in KINDS:
+    for kind in ENTITIES:
         entities: list[Document] = document.get(kind) or []
         for entity in entities:
             yield kind, entity, parents
-            if kind in _PARENTS:
-                yield from _walk(entity, {**parents, _PARENTS[kind]: _own_name(kind, entity)})
+            if kind in PARENTS:
+                yield from _walk(entity, {**parents, PARENTS[kind]: _own_name(kind, entity)})
 
 
 def _names_by_id(document: Document) -> Iterator[tuple[str, str]]:
     for kind, entity, _ in _walk(document, {}):
-        if kind in _PARENTS and isinstance(entity.get("id"), str):
+        if kind in PARENTS and isinstance(entity.get("id"), str):
             yield entity["id"], _own_name(kind, entity)
 
 
 def _own_name(kind: str, entity: Document) -> str:
-    if kind == "acls":
-        return str(entity.get("group"))
-    if kind == "targets":
-        return str(entity.get("target"))
     if kind == "keyauth_credentials":
         return str(entity.get("id") or shown_part(str(entity.get("key"))))
-    return str(entity.get("username") or entity.get("name") or entity.get("id"))
+    names = (entity.get(name) for name in (*ENTITIES[kind].named_by, "name", "id"))
+    return next((str(name) for name in names if name), "")
 
 
 def _name(kind: str, entity: Document, named: Mapping[str, str]) -> Name:
     singular = {"acls": "group", "keyauth_credentials": "key"}.get(kind, kind.removesuffix("s"))
-    scope = {key: value for key, value in named.items() if key in _PARENTS.values()}
+    scope = {key: value for key, value in named.items() if key in PARENTS.values()}
     if kind == "plugins" and "route" in scope and "consumer" not in scope:
         scope.pop("service", None)  # an export names the route only
     return Name(singular, _own_name(kind, entity), **scope)
@@ -139,7 +127,7 @@ def _name(kind: str, entity: Document, named: Mapping[str, str]) -> Name:
 
 def _fields(kind: str, entity: Document) -> Fields:
     own: Document = {key: value for key, value in entity.items() if key not in _NOT_FIELDS}
-    for scope in _PARENTS.values() if kind != "routes" else ():
+    for scope in PARENTS.values() if kind != "routes" else ():
         own.pop(scope, None)
     own.pop("username" if kind == "consumers" else "name", None)
     if kind == "routes":

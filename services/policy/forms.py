@@ -1,4 +1,4 @@
-"""Forms: what is wrong with a UUID, a name, a host, a path or an address; "" if nothing is."""
+"""Forms: the fault of a UUID, a name, a host, a path or an address as words; "" is none."""
 
 import re
 from urllib.parse import urlsplit
@@ -13,24 +13,24 @@ _MAX_PORT = 65535
 
 
 def uuid_form(text: str) -> str:
-    """Say what is wrong with an id."""
+    """Return the fault of an id."""
     example = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
     return "" if _UUID.fullmatch(text) else f"must be a UUID, such as {example}"
 
 
 def name_form(text: str) -> str:
-    """Say what is wrong with the name of a service or a route."""
+    """Return the fault of the name of a service or a route."""
     words = "may hold letters, digits and `.-_~` only, no spaces"
     return "" if _NAME.fullmatch(text) else words
 
 
 def host_form(text: str) -> str:
-    """Say what is wrong with a host of a route."""
+    """Return the fault of a host of a route."""
     return "" if _HOST.fullmatch(text) else "it is no host name: write it without http:// and /"
 
 
 def path_form(text: str) -> str:
-    """Say what is wrong with a path of a route."""
+    """Return the fault of a path of a route."""
     if not text.startswith(("/", "~/")):
         return "a path must begin with / (or ~/ for a regular expression)"
     if text.startswith("~"):
@@ -45,7 +45,7 @@ def path_form(text: str) -> str:
 
 
 def url_form(text: str) -> str:
-    """Say what is wrong with the url of a service."""
+    """Return the fault of the url of a service."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -61,12 +61,12 @@ def url_form(text: str) -> str:
 
 
 def upstream_name_form(text: str) -> str:
-    """Say what is wrong with the name of an upstream."""
+    """Return the fault of the name of an upstream."""
     return "" if _UPSTREAM_NAME.fullmatch(text) else "must be a host name, without a port"
 
 
 def target_form(text: str) -> str:
-    """Say what is wrong with the address of a target."""
+    """Return the fault of the address of a target."""
     found = _TARGET.fullmatch(text)
     if not found:
         return "must be host:port, such as query:8101, without http:// and a path"

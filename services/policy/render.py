@@ -1,6 +1,6 @@
 """Render: kong.yml's text and the partners of now -> the one text that every node runs.
 
-Pure: the same input gives the same bytes, so a node's configuration_hash tells what it runs.
+Pure: the same input gives the same bytes, so a node's configuration_hash names its text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from services.domain.key_form import shown_part
 
 Document = dict[str, Any]
 
-TOLD = 10  # partners named in one message: a screen's worth
+NAMED = 10  # partners named in one message: a screen's worth
 
 # A suspended partner's consumer keeps its keys and its tier's limit, and carries this tag, by which
 # error-envelope knows it, and this plugin, which ends its requests last of all (priority 2).
@@ -31,7 +31,7 @@ SUSPENSION: Document = {
 
 
 class PolicyError(Exception):
-    """kong.yml can't be rendered; the message says where and how to mend it."""
+    """A kong.yml that can't be rendered; the message says where and how to correct it."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -131,9 +131,9 @@ def _require_tiers(consumers: Iterable[Consumer], tiers: Mapping[str, Document])
     lacking = {each.partner: each.tier for each in consumers if each.tier not in tiers}
     if lacking:
         known = f"kong.yml has only {', '.join(tiers)}: add it, or change the partner's"
-        told = [f"partner {name} has tier {tier}; {known}" for name, tier in lacking.items()]
-        rest = [f"and {len(told) - TOLD:,} more partners"] if len(told) > TOLD else []
-        raise PolicyError("\n".join([*told[:TOLD], *rest]))
+        lines = [f"partner {name} has tier {tier}; {known}" for name, tier in lacking.items()]
+        rest = [f"and {len(lines) - NAMED:,} more partners"] if len(lines) > NAMED else []
+        raise PolicyError("\n".join([*lines[:NAMED], *rest]))
 
 
 def _consumer(consumer: Consumer, tiers: Mapping[str, Document]) -> Document:

@@ -1,4 +1,4 @@
-"""Source: the text of a kong.yml -> values that know their lines, and what is wrong as YAML.
+"""Source: the text of a kong.yml -> values with their lines, and the faults of its YAML.
 
 Kong's reader and PyYAML take the last of two equal keys in silence; here both are seen.
 """

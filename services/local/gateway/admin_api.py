@@ -31,7 +31,7 @@ class _Posted(msgspec.Struct):
 
 
 class AdminApi:
-    """Takes configurations for one node and tells what it runs."""
+    """Takes configurations for one node and shows the one that it runs."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class AdminApi:
     ) -> None:
         """`load` checks a text and may take a while; `keep` stores an accepted one.
 
-        `export` tells what was kept, keys and all, and may take a while too.
+        `export` returns the kept one, keys and all, and may take a while too.
         """
         self._proxy = proxy
         self._load = load

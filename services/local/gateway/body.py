@@ -46,7 +46,7 @@ class RequestBody:
         return self._size <= limit
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield what is held, then the rest as it comes; can be done once."""
+        """Yield the held pieces, then the rest as it comes; can be done once."""
         held, self._held = self._held, []
         for piece in held:
             yield piece

@@ -32,7 +32,7 @@ class Cycle(RequestResponseCycle):
     def _start(self, status: int, headers: HeaderList) -> None:
         """Make the head; names are in lower case, values came through a parser or are our own."""
         if self.waiting_for_100_continue:
-            # Nobody told the client to send its body: what comes next could be that or a request.
+            # The client was not asked for its body: the next bytes could be that or a request.
             self.keep_alive = False
             self.waiting_for_100_continue = False
         names = dict(headers)
@@ -69,7 +69,7 @@ class Cycle(RequestResponseCycle):
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
             pass  # by connection_lost below, or by a shutdown that waited long enough
-        except Exception:  # noqa: BLE001 -- the last place that can tell of it
+        except Exception:  # noqa: BLE001 -- the last place that can log it
             _log.exception("request.failed")
         finally:
             self.on_response = _nothing

@@ -37,29 +37,13 @@ def text_hash(text: str) -> str:
 def load(text: str, surroundings: Surroundings) -> Configuration:
     """Check a text and build its configuration. Raises InvalidConfigurationError."""
     top = read_entities(parse(text), surroundings.environment)
-    services = [entity for entity in top if entity.kind == "services"]
     upstreams = {e.values["name"]: _upstream(e) for e in top if e.kind == "upstreams"}
-    consumers = [(e, _consumer(e)) for e in top if e.kind == "consumers"]
-    routes = [
-        (_criteria(route), _route(route, service))
-        for entity in services
-        for service in (_service(entity, upstreams),)
-        for route in entity.of("routes")
-    ]
+    plugins = (plugin for entity in _plugins(top) for plugin in _plugin(entity, surroundings))
     return Configuration(
         hash=text_hash(text),
-        router=Router(routes),
-        plans=Plans(
-            {key: plugin for e in _plugins(top) for key, plugin in _plugin(e, surroundings)}
-        ),
-        callers=Callers(
-            consumers={name: consumer for entity, consumer in consumers for name in entity.names},
-            credentials={
-                credential.values["key"].encode(): Credential(credential.id, consumer)
-                for entity, consumer in consumers
-                for credential in entity.of("keyauth_credentials")
-            },
-        ),
+        router=Router(_routes(top, upstreams)),
+        plans=Plans(dict(plugins)),
+        callers=_callers(top),
         upstreams=tuple(upstreams.values()),
     )
 
@@ -76,6 +60,28 @@ def parse(text: str) -> object:
     except (yaml.YAMLError, RecursionError, ValueError) as exc:
         message = f"failed parsing declarative configuration: {exc}"
         raise InvalidConfigurationError(document={"error": message}) from exc
+
+
+def _routes(
+    top: list[Entity], upstreams: Mapping[str, Upstream]
+) -> Iterator[tuple[Criteria, Route]]:
+    for entity in top:
+        if entity.kind == "services":
+            service = _service(entity, upstreams)
+            for route in entity.of("routes"):
+                yield _criteria(route), _route(route, service)
+
+
+def _callers(top: list[Entity]) -> Callers:
+    consumers = [(entity, _consumer(entity)) for entity in top if entity.kind == "consumers"]
+    return Callers(
+        consumers={name: consumer for entity, consumer in consumers for name in entity.names},
+        credentials={
+            credential.values["key"].encode(): Credential(credential.id, consumer)
+            for entity, consumer in consumers
+            for credential in entity.of("keyauth_credentials")
+        },
+    )
 
 
 def _upstream(entity: Entity) -> Upstream:
@@ -131,7 +137,7 @@ def _route(entity: Entity, service: Service) -> Route:
 
 def _consumer(entity: Entity) -> Consumer:
     values = entity.values
-    told: list[tuple[bytes, str | None]] = [
+    headers: list[tuple[bytes, str | None]] = [
         (b"x-consumer-id", entity.id),
         (b"x-consumer-custom-id", values["custom_id"]),
         (b"x-consumer-username", values["username"]),
@@ -142,7 +148,7 @@ def _consumer(entity: Entity) -> Consumer:
         custom_id=values["custom_id"],
         groups=frozenset(acl.values["group"] for acl in entity.of("acls")),
         tags=frozenset(values["tags"] or ()),
-        headers={name: value.encode() for name, value in told if value},
+        headers={name: value.encode() for name, value in headers if value},
     )
 
 

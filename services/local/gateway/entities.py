@@ -73,7 +73,7 @@ def _read_list(
     parent: Entity | None,
     faults: dict[str, str],
 ) -> Iterator[Entity]:
-    """Yield the entities of a list; what is no list of records goes to `faults`."""
+    """Yield the entities of a list; `faults` gets entries that are no records."""
     if given is None:
         return
     if not isinstance(given, list):
@@ -108,7 +108,7 @@ def _read(
 
 
 def _more_faults(entity: Entity) -> Iterator[Fault]:
-    """Yield what is wrong although each field is right by itself."""
+    """Yield the faults of an entity whose fields are right one by one."""
     values = entity.values
     if entity.kind == "services" and not values["url"].startswith("http://"):
         yield Fault("url", "the embedded gateway speaks http:// only")
@@ -127,7 +127,7 @@ def _walk(entities: Iterable[Entity]) -> Iterator[Entity]:
 
 
 def _check_plugins(everything: list[Entity], environment: Mapping[str, str]) -> None:
-    """Add what is wrong with plugins: their names, their configs, what they refer to."""
+    """Add the faults of plugins: their names, configs and references."""
     targets = {
         scope: {
             name: entity for entity in everything if entity.kind == kind for name in entity.names

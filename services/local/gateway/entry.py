@@ -99,9 +99,9 @@ async def _serve(settings: Settings, environment: Mapping[str, str]) -> None:
         await upstream.close()
 
 
-def hosts_of(told: str) -> dict[str, list[str]]:
+def hosts_of(setting: str) -> dict[str, list[str]]:
     """Return the names and addresses of GATEWAY_HOSTS."""
-    pairs = [each.split("=") for each in told.split(";") if each]
+    pairs = [each.split("=") for each in setting.split(";") if each]
     return {name: addresses.split(",") for name, addresses in pairs}
 
 

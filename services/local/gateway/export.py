@@ -1,4 +1,4 @@
-"""Export: what runs, as Kong's GET /config tells it: flat lists of entities that name others by id.
+"""Export: the running configuration as Kong's GET /config has it: flat lists, parents by id.
 
 Kong writes YAML; this is JSON, which is YAML too, and quick to make of 10,000 partners.
 """

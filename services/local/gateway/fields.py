@@ -1,4 +1,4 @@
-"""Fields: the values of a map with their defaults, and what the embedded gateway refuses of it."""
+"""Fields: the values of a map with their defaults, and the faults that a node refuses it for."""
 
 from typing import Any, NamedTuple, cast
 

@@ -76,7 +76,7 @@ class Consumer:
     custom_id: str | None
     groups: frozenset[str]
     tags: frozenset[str] = frozenset()
-    # What a service is told about this consumer.
+    # The headers by which a service knows this consumer.
     headers: Mapping[bytes, bytes] = field(default_factory=dict[bytes, bytes])
 
 

@@ -1,4 +1,4 @@
-"""Refusal: everything that is wrong with a declarative file, in the forms of Kong's Admin API."""
+"""Refusal: all faults of a declarative file, in the forms of Kong's Admin API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class FaultyEntity:
 
 
 class InvalidConfigurationError(Exception):
-    """A file that is not taken, with all its faults as far as they can be told apart."""
+    """A file that is not taken, with all its faults as far as they can be kept apart."""
 
     def __init__(
         self, *, document: dict[str, str] | None = None, entities: Sequence[FaultyEntity] = ()

@@ -1,1 +1,1 @@
-"""Check: what is wrong with a kong.yml, with line numbers, before any node sees it."""
+"""Check: the faults of a kong.yml, with line numbers, before any node sees it."""

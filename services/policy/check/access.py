@@ -10,7 +10,7 @@ PUBLIC = "public"
 TERMINATION = "request-termination"
 
 _AS_QUERY_LIVE = "add the plugin to its service, as query-live has it"
-# Plugins that every route needs, wherever they stand, and what is without them.
+# Plugins that every route needs, wherever they stand, and the harm without them.
 _EVERYWHERE = {
     "error-envelope": "errors would have Kong's own shape",
     "correlation-id": "requests would have no X-Request-ID",
@@ -24,7 +24,7 @@ def is_public(route: Entity) -> bool:
 
 
 def access_faults(policy: Policy) -> Iterator[Fault]:
-    """Yield what lets somebody in who should not be, or past a limit."""
+    """Yield the faults that let a caller in without a good key, or past a limit."""
     for route in policy.of("routes"):
         for name, without in _EVERYWHERE.items():
             if policy.instance(name, route, None) is None:
@@ -76,7 +76,7 @@ def _limit_faults(policy: Policy, route: Entity) -> Iterator[Fault]:
 
 
 def _anonymous_faults(policy: Policy, route: Entity, anonymous: Entity) -> Iterator[Fault]:
-    """Yield what is wrong with the consumer that callers without a good key become."""
+    """Yield the faults of the consumer that callers without a good key become."""
     line, who = anonymous.line, anonymous.label
     limit = policy.instance(LIMIT, route, anonymous)
     if limit is None or "consumer" not in limit.targets:
@@ -99,7 +99,7 @@ def _end_faults(end: Entity | None, anonymous: Entity) -> Iterator[Fault]:
         yield Fault(anonymous.line, f"{anonymous.label} {words} its `plugins`, status_code 401")
         return
     if end.setting("status_code") != 401:
-        words = "must be 401: that is what a caller without a good key is told"
+        words = "must be 401: the contract has that answer for a caller without a good key"
         yield Fault(end.line_of("status_code"), f"`status_code` of {end.label} {words}")
     if end.setting("trigger") is not None:
         words = "ends only requests that carry the trigger: take `trigger` out"

@@ -59,7 +59,7 @@ def _group_faults(acl: Entity) -> Iterator[Fault]:
 
 
 def _host_faults(routes: list[tuple[Entity, str | None]]) -> Iterator[Fault]:
-    """Live is what has no host of its own; the sandbox is told by its hosts alone."""
+    """Yield the faults of hosts: the sandbox has its own, live takes all others."""
     hosts_of_live = {h for route, own in routes if own == "live" for h in route.texts("hosts")}
     for route, own in routes:
         if own != "sandbox":

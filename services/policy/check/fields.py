@@ -1,4 +1,4 @@
-"""Fields: what is wrong with the fields of a map, by Kong 3.9 and by our policy, with lines."""
+"""Fields: faults of the fields of a map, by Kong 3.9 and by our policy, with lines."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ def _field(name: str, known: Field, value: Value | None, owner: Owner) -> Iterat
     elif known.instead:
         yield Fault(value.at, f"`{name}` of {owner.name}: {known.instead}")
     elif known.fields and isinstance(value.data, dict):
-        # Often an alias that several share: reported once, by its line, whoever uses it.
+        # Often an alias that several share: reported once, by its own line.
         yield from check_fields(known.fields, value.map, Owner(f"`{name}`", value.line))
     else:
         title = f"`{name}` of {owner.name}"

@@ -1,4 +1,4 @@
-"""Plugins: what is wrong with a plugin's name, place and config, and what to write instead."""
+"""Plugins: faults of a plugin's name, place and config."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,7 +15,7 @@ _NO_REFERENCES = (
 )
 _ONE_KEY = "partners send an API key: write key-auth"
 
-# Plugins that people reach for and what to write instead.
+# Plugins that Kong has or had -> what to write instead.
 INSTEAD: Mapping[str, str] = {
     "rate-limiting-advanced": _TIER_PLUGIN,
     "response-ratelimiting": "it counts by answers: write rate-limiting",
@@ -48,7 +48,7 @@ INSTEAD: Mapping[str, str] = {
     "mocking": "Enterprise only: the sandbox answers without harm",
     "application-registration": "Enterprise only: `partnerapi partners create`",
 }
-# The rest of what Kong 3.9 OSS bundles: there, but unknown to this check and on a laptop.
+# The other plugins of Kong 3.9 OSS, which this check and the embedded gateway do not know.
 BUNDLED = frozenset(
     (
         "acme", "ai-prompt-decorator", "ai-prompt-guard", "ai-prompt-template", "ai-proxy",
@@ -66,7 +66,7 @@ ADD_IT = (
 
 
 def plugin_faults(policy: Policy, plugin: Entity) -> Iterator[Fault]:
-    """Yield what is wrong with a plugin's name, place and config."""
+    """Yield the faults of a plugin's name, place and config."""
     name = plugin.text("name")
     if name is None:
         return
@@ -86,7 +86,7 @@ def plugin_faults(policy: Policy, plugin: Entity) -> Iterator[Fault]:
 
 
 def config_faults(plugin: Entity) -> Iterator[Fault]:
-    """Yield what is wrong with a plugin's config."""
+    """Yield the faults of a plugin's config."""
     config = plugin.config
     if config is not None and config.data is not None and not isinstance(config.data, dict):
         words = f"`config` of {plugin.label} must be a map, not {kind_of(config.data)}"

@@ -1,4 +1,4 @@
-"""Structure: what Kong would refuse, misread or not have, entity by entity."""
+"""Structure: faults that Kong would refuse or misread, entity by entity."""
 
 import itertools
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def _entity_faults(policy: Policy, entity: Entity) -> Iterator[Fault]:
 
 
 def _more_faults(policy: Policy, entity: Entity) -> Iterator[Fault]:
-    """Yield what is wrong although each field is right by itself."""
+    """Yield the faults of an entity whose fields are right one by one."""
     if entity.kind == "plugins":
         yield from plugin_faults(policy, entity)
     elif entity.kind == "routes":

@@ -14,7 +14,7 @@ _ONE_OF_A_KIND = ("id", "instance_name", "service", "route", "consumer")
 
 
 def tier_faults(policy: Policy) -> Iterator[Fault]:
-    """Yield what is wrong with the tiers, and with their list."""
+    """Yield the faults of the tiers and of their list."""
     given = tiers_value(policy.root)
     if given is None or given.data in (None, {}):
         ignored = policy.root.map.get("_ignore")

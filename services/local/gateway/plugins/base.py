@@ -1,4 +1,4 @@
-"""Plugins: what each of them is made of, and what it may use."""
+"""Plugins: the base class, and what a plugin may use."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class Plugin:
 
     @classmethod
     def faults(cls, config: Values, known: Known) -> Iterable[Fault]:
-        """Return what is wrong with a config whose fields are right one by one."""
+        """Return the faults of a config whose fields are right one by one."""
         del config, known
         return ()
 

@@ -43,7 +43,7 @@ ANSWERS: dict[int, tuple[ErrorCode, str]] = {
 SUSPENDED = (ErrorCode.PARTNER_SUSPENDED, SUSPENDED_MESSAGE)
 
 # request-size-limiting answers 417 to a client that asked first (Expect: 100-continue). Such a
-# client would just send the body then; 413 tells it why not to. nginx answers 501 to a
+# client would just send the body then; 413 says why not to. nginx answers 501 to a
 # Transfer-Encoding other than chunked and 505 to HTTP/2.0 and later: the caller's faults, not ours.
 STATUS_INSTEAD = {417: 413, 501: 400, 505: 400}
 

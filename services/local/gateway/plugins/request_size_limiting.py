@@ -11,7 +11,7 @@ _MESSAGE = "Request size limit exceeded"
 
 
 class RequestSizeLimiting(Plugin):
-    """Refuses what is too large without reading all of it."""
+    """Refuses a body over the limit without reading all of it."""
 
     def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del scope, surroundings
