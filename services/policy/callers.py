@@ -1,10 +1,10 @@
-"""Callers: what the gateway knows of a partner in one environment, without its keys."""
+"""Callers: a partner in one environment as the gateway knows it, without its keys."""
 
 import msgspec
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """A partner as the gateway sees it; `keys` is how many work now, None when nobody asked."""
+    """A partner as the gateway sees it; `keys` counts those that work, None: unknown."""
 
     tier: str
     state: str = "active"

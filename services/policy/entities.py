@@ -45,14 +45,14 @@ class Entity:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name by which people know the entity."""
         named_by = ("name",) if self.kind == "plugins" else ENTITIES[self.kind].named_by
         own = (self.text(field) for field in (*named_by, "id"))
         return next((text for text in own if text), "without a name")
 
     @property
     def label(self) -> str:
-        """What sentences call it: `key-auth of service query-live`."""
+        """The entity in sentences: `key-auth of service query-live`."""
         if self.tier is not None:
             return f"tier {self.tier}"
         if self.kind == "plugins":
@@ -68,7 +68,7 @@ class Entity:
 
     @property
     def line(self) -> int:
-        """The line on which it begins."""
+        """The line on which the entity begins."""
         return self.value.line
 
     def setting_texts(self, path: str) -> list[str]:
@@ -79,7 +79,7 @@ class Entity:
 
     @property
     def enabled(self) -> bool:
-        """Whether Kong runs it."""
+        """Whether Kong runs the plugin."""
         value = self.value.map.get("enabled")
         return value is None or value.data is not False
 
@@ -89,7 +89,7 @@ class Entity:
         return self.value.map.get("config")
 
     def setting(self, path: str) -> Any:  # noqa: ANN401 -- any YAML
-        """Return what counts for a plugin's field, such as `redis.host`: written or default."""
+        """Return the written or default value of a plugin's field, such as `redis.host`."""
         return _setting(PLUGINS[self.name].fields, self.config, path)
 
     def line_of(self, path: str) -> int:
@@ -117,11 +117,11 @@ class Policy:
         }
 
     def of(self, kind: str, parent: Entity | None = None) -> list[Entity]:
-        """Return the entities of a kind, or those of them that stand under one."""
+        """Return the entities of a kind; with a parent, those that stand under it."""
         return [e for e in self.entities if e.kind == kind and parent in (None, e.parent)]
 
     def named(self, kind: str, name: str | None) -> Entity | None:
-        """Return the entity that others may call so, if there is one."""
+        """Return the entity with a name or id, if there is one."""
         own = "username" if kind == "consumers" else "name"
         return next(
             (e for e in self.of(kind) if name and name in (e.text(own), e.text("id"))), None
@@ -142,7 +142,7 @@ class Policy:
         self._instances[plugin.name, Scope(consumer=consumer)] = plugin
 
     def instance(self, name: str, route: Entity | None, consumer: Entity | None) -> Entity | None:
-        """Return the one instance of a plugin that runs for a request, if any (KONG.md)."""
+        """Return the one instance of a plugin that runs for a request, if any."""
         service = route.targets.get("service") if route else None
         scopes = by_precedence(Scope(service, route, consumer))
         found = (self._instances.get((name, scope)) for scope in scopes)

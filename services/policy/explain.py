@@ -135,7 +135,7 @@ def _consumer(policy: Policy, caller: Caller, username: str) -> Entity:
 
 
 def _rendered(data: object) -> Value:
-    """Return what the renderer adds as a value that is on no line of the file."""
+    """Return a part that the renderer adds as a value that is on no line of the file."""
     inner: Any = data
     if isinstance(data, dict):
         named = cast("dict[str, object]", data)
@@ -208,7 +208,7 @@ def _end(plugin: Entity, groups: set[str], consumer: Entity | None) -> str | Non
 
 
 def _does(plugin: Entity) -> str:
-    """Return the values that matter, never a secret's."""
+    """Return the sentence of a plugin with its settings; none of them is a secret."""
 
     def shown(field: re.Match[str]) -> str:
         value = plugin.setting(field[1])
@@ -232,7 +232,7 @@ def _answer(steps: list[Step]) -> str:
 
 
 def as_text(explanation: Explanation) -> str:
-    """Return it for people, a line for each plugin."""
+    """Return an explanation for people, a line for each plugin."""
     lines = [
         explanation.request,
         f"  route    {explanation.route or 'none'}",

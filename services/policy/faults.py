@@ -19,7 +19,7 @@ def or_list(names: Iterable[object]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return what to write in the place of an unknown name, as the end of a sentence."""
+    """Return the known name to write instead of an unknown one, as the end of a sentence."""
     known = sorted(known)
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     if close:

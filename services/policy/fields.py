@@ -21,7 +21,7 @@ _KINDS: dict[type, str] = {
 
 
 class Ours(NamedTuple):
-    """What our policy asks of a field beyond what Kong takes; a field left out has its default."""
+    """The rule of our policy for a field, beyond the values that Kong takes."""
 
     allowed: tuple[Any, ...] | range  # empty: any value, but it must be written
     why: str
@@ -49,7 +49,7 @@ class Fields(dict[str, "Field"]):
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
-        """What an empty map stands for. Shared by all that use it, so never to be changed."""
+        """The values of an empty map. All entities share them, so never change them."""
         return {
             name: known.fields.defaults if known.fields else known.default
             for name, known in self.usable.items()
@@ -64,7 +64,7 @@ class Fields(dict[str, "Field"]):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an entity or of a plugin's config; of a list, what each element may be."""
+    """A field of an entity or a plugin's config; one_of and form of a list are its elements'."""
 
     kind: type
     default: Any = None  # Kong's
@@ -93,7 +93,7 @@ def wrong(name: str, known: Field, data: object) -> Iterator[tuple[int | None, s
 
 
 def missing(known: Field) -> str:
-    """Return what to write into a required field, as the end of a sentence."""
+    """Return the value to write into a required field, as the end of a sentence."""
     return f"write {or_list(known.one_of) if known.one_of else _KINDS[known.kind]}"
 
 

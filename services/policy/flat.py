@@ -26,7 +26,7 @@ _REFERENCE = re.compile(r"\{vault://[^}]*\}")
 
 
 class Name(NamedTuple):
-    """Which entity: its kind in the singular, its own name, and what it belongs to."""
+    """The name of an entity: its kind in the singular, its own name, and its parents' names."""
 
     kind: str
     own: str
@@ -43,7 +43,7 @@ class Name(NamedTuple):
 
     @property
     def owners(self) -> tuple[tuple[str, str], ...]:
-        """What it belongs to, by kind."""
+        """The names of its parents, by kind."""
         return (
             ("route", self.route),
             ("service", self.service),
@@ -86,7 +86,7 @@ def flatten(document: Document) -> dict[Name, Fields]:
 
 
 def shown(name: str, value: object) -> str:
-    """Return a field's value as it may be shown: no secret, no key."""
+    """Return a field's value for people, with secrets hidden and keys masked."""
     if isinstance(value, str) and _SECRET.search(name) and not _REFERENCE.fullmatch(value):
         return "(hidden)"
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
@@ -139,7 +139,7 @@ def _fields(kind: str, entity: Document) -> Fields:
 
 
 def _parts(address: str) -> Document:
-    """Return what Kong makes of a service's url."""
+    """Return the fields that Kong makes of a service's url."""
     url = urlsplit(address)
     return {
         "protocol": url.scheme,

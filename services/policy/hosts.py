@@ -4,7 +4,7 @@ from urllib.parse import SplitResult
 
 
 def split_host(host: bytes) -> tuple[bytes, bytes]:
-    """Return a Host header's name and its port, if it has one, in the one way of writing them.
+    """Return the name and the port of a Host header in one spelling; no port is empty.
 
     error-envelope does so in Kong: lower case, and no dot at the end of the name.
     """

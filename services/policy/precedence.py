@@ -1,4 +1,4 @@
-"""Precedence: which instance of a plugin runs for a request, as only one does."""
+"""Precedence: which one of several instances of a plugin runs for a request."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -6,7 +6,7 @@ T = TypeVar("T")
 
 
 class Scope(NamedTuple, Generic[T]):
-    """Which requests an instance of a plugin is limited to, or what a request has; None: any."""
+    """The service, route and consumer of a request, or of a plugin's instance; None: any."""
 
     service: T | None = None
     route: T | None = None

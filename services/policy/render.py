@@ -65,7 +65,7 @@ class CounterStore(msgspec.Struct, frozen=True):
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """Where things are when that is not where kong.yml (compose.yaml) says."""
+    """The addresses that replace those of kong.yml, which are compose.yaml's."""
 
     upstreams: Mapping[str, Sequence[str]] = {}  # by name: each target as host:port
     counters: CounterStore | None = None
@@ -90,7 +90,7 @@ def render(policy_text: str, consumers: Iterable[Consumer], addresses: Addresses
 
 
 def mask(text: str) -> str:
-    """Return a rendered text with every key shortened to what may be shown."""
+    """Return a rendered text with every key masked."""
     document: Document = msgspec.json.decode(text)
     for consumer in document.get("consumers", []):
         for credential in consumer.get("keyauth_credentials", []):
@@ -99,7 +99,7 @@ def mask(text: str) -> str:
 
 
 def parse_policy(policy_text: str) -> Document:
-    """Return kong.yml as a document whose parts are shared with nothing. Raises PolicyError."""
+    """Return kong.yml as a document, no two parts of it one object. Raises PolicyError."""
     try:
         document = yaml.load(policy_text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as exc:
@@ -180,7 +180,7 @@ def _replace_addresses(document: Document, addresses: Addresses) -> None:
 
 
 def _plugins(document: Document) -> Iterable[Document]:
-    """Yield every plugin of a document, wherever Kong lets one stand."""
+    """Yield every plugin of a document: of the file, of services, routes and consumers."""
     yield from document.get("plugins") or []
     for kind in ("services", "routes", "consumers"):
         entities: list[Document] = document.get(kind) or []

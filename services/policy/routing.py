@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class Criteria(NamedTuple):
-    """What a route asks of a request, as the file has it; an empty list asks nothing."""
+    """The hosts, paths and methods of a route, as the file has them; an empty list takes all."""
 
     hosts: Sequence[str] = ()
     paths: Sequence[str] = ()
@@ -48,7 +48,7 @@ class _Rule(NamedTuple, Generic[R]):
 
 
 class Router(Generic[R]):
-    """All routes, the most specific first; `R` is what the caller knows a route by."""
+    """All routes, the most specific first; `R` is the caller's own type of a route."""
 
     def __init__(self, routes: Iterable[tuple[Criteria, R]]) -> None:
         rules = [rule for criteria, route in routes for rule in _rules(criteria, route)]

@@ -38,7 +38,7 @@ _NO_PARTIALS = "Enterprise only: an anchor under `_ignore` does the same, as `co
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of entity: what sentences call one, its fields, and what may stand under it."""
+    """A kind of entity: its name in sentences, its fields, and the kinds that stand under it."""
 
     called: str
     fields: Fields
@@ -49,7 +49,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A plugin: when it runs, what its config may hold, and what it does, for `explain`."""
+    """A plugin: when it runs, the fields of its config, and a sentence for `explain`."""
 
     priority: int  # Kong's; the higher runs first
     does: str  # with the settings that matter in braces
@@ -100,7 +100,7 @@ _SERVICE = Fields(
 
 _ROUTE = Fields(
     _COMMON,
-    _instead("routes are told apart by hosts and paths here", "snis"),
+    _instead("routes differ by hosts and paths here: take it out", "snis"),
     _instead("only for TCP and TLS routes", "sources", "destinations"),
     _instead("needs another router flavor: write hosts and paths", "expression"),
     _instead("needs another router flavor: a longer path wins", "priority"),

@@ -1,4 +1,4 @@
-"""Admin API: what Kong's answers on its admin port, as far as our publisher asks for it."""
+"""Admin API: the part of Kong's that the reconciler uses, and /metrics."""
 
 import asyncio
 from collections.abc import Callable

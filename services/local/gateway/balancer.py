@@ -1,4 +1,4 @@
-"""Balancer: the addresses of an upstream's targets, whose turn it is, and which get no requests.
+"""Balancer: choose the address for a request among an upstream's targets, and check them.
 
 Requests go round by weight, a retry goes to another address. Checks are Kong's in short: active
 ones ask every address each interval, passive ones look at requests; failures are counted together.
@@ -70,7 +70,7 @@ class Balancer:
         self._addresses: dict[tuple[Target, str], Address] = {}
 
     async def pick(self, tried: Collection[Address]) -> Address:
-        """Return whose turn it is, best one not tried yet. Raises NoTargetError, OSError."""
+        """Return the next address, if possible one not tried yet. Raises NoTargetError, OSError."""
         if not self._addresses:
             await self._look_up()
         healthy = [each for each in self._addresses.values() if each.is_healthy]
@@ -159,7 +159,7 @@ class Balancer:
 
 
 class Balancers:
-    """The balancers of the running configuration; one that stays the same keeps what it knows."""
+    """The balancers of the running configuration; that of an unchanged upstream stays."""
 
     def __init__(self, session: aiohttp.ClientSession, resolve: Resolve) -> None:
         self._session = session

@@ -28,12 +28,12 @@ class RequestBody:
 
     @property
     def is_held(self) -> bool:
-        """Say whether all of it has been read."""
+        """Whether the whole body has been read."""
         return self._complete
 
     @property
     def held(self) -> bytes:
-        """What has been read."""
+        """The part that has been read."""
         return self._held[0] if len(self._held) == 1 else b"".join(self._held)
 
     async def hold(self, limit: int = HOLD_LIMIT) -> bool:

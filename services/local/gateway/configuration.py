@@ -1,4 +1,4 @@
-"""Configuration: what one accepted file says; a new one takes its place as a whole."""
+"""Configuration: router, plugins, callers and upstreams of one accepted file."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ NO_CONFIGURATION_HASH = "0" * 32  # what Kong's status says while there is no co
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Configuration:
-    """What one declarative file says; it never changes."""
+    """One accepted file; it never changes, and a new one replaces it as a whole."""
 
     hash: str  # the MD5 of its text, as Kong computes it
     router: Router[Route]
@@ -21,5 +21,5 @@ class Configuration:
 
 
 def no_configuration() -> Configuration:
-    """Return what a node has before it was ever given a file: no route at all."""
+    """Return the configuration of a node that never got a file: no route at all."""
     return Configuration(NO_CONFIGURATION_HASH, Router(()), Plans({}), Callers({}, {}))

@@ -32,7 +32,7 @@ class StoreAwayError(Exception):
 
 
 class Address(NamedTuple):
-    """Where a store is."""
+    """The address of a store."""
 
     host: str
     port: int
@@ -195,7 +195,7 @@ class CounterStore:
 
 
 class CounterStores:
-    """The stores that any configuration ever named, by address."""
+    """The stores of all configurations so far, by address."""
 
     def __init__(self) -> None:
         self._stores: dict[Address, CounterStore] = {}

@@ -1,4 +1,4 @@
-"""Declarative: the text of a declarative file -> an immutable configuration, or why not."""
+"""Declarative: the text of a declarative file -> a configuration, or all its faults."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ from services.policy.routing import Criteria, Router
 
 
 def text_hash(text: str) -> str:
-    """Return what Kong calls the configuration's hash: the MD5 of its text."""
+    """Return the configuration_hash of Kong: the MD5 of the text."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -27,7 +27,7 @@ class Entity:
 
     @property
     def id(self) -> str:
-        """Its id: the given one, or one that stays the same while its name does."""
+        """The id: the given one, or one that stays the same while the name does."""
         if isinstance(self.values.get("id"), str):
             return self.values["id"]
         kind = ENTITIES[self.kind]
@@ -39,7 +39,7 @@ class Entity:
 
     @property
     def names(self) -> list[str]:
-        """What other entities may call it."""
+        """The name and the id, by which other entities refer to this one."""
         names = [self.id, self.values.get(ENTITIES[self.kind].named_by[0])]
         return [name for name in names if isinstance(name, str)]
 

@@ -43,7 +43,7 @@ _log = structlog.get_logger()
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """GATEWAY_PORT and so on."""
+    """The settings of a node: GATEWAY_PORT and so on."""
 
     gateway_port: int
     gateway_admin_port: int
@@ -134,7 +134,7 @@ def _stop_on_signals(listeners: list[_Listener]) -> None:
 
 
 def _kept_configuration(prefix: Path, surroundings: Surroundings) -> Configuration:
-    """Return what ran before a restart; nothing, if there is nothing or it is no longer right."""
+    """Return the configuration of before a restart, or none if there is none or it has a fault."""
     prefix.mkdir(mode=0o700, parents=True, exist_ok=True)
     prefix.chmod(0o700)
     try:

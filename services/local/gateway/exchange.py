@@ -1,4 +1,4 @@
-"""Exchange: one request on its way through the plugins, and what they decided about it."""
+"""Exchange: one request on its way through the plugins, with their decisions."""
 
 from dataclasses import dataclass, field
 

@@ -14,7 +14,7 @@ from services.policy.schema import PARENTS
 
 
 def export(text: str | None, environment: Mapping[str, str]) -> str:
-    """Return the export of a text that was accepted; None: nothing ever was."""
+    """Return the export of an accepted text; None: no text has been accepted yet."""
     flat: dict[str, Any] = {"_format_version": "3.0", "_transform": False}
     if text is not None:
         for kind, values in _entities(read_entities(parse(text), environment)):

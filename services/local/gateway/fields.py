@@ -8,7 +8,7 @@ Values = dict[str, Any]
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong; `field` is its dotted path, empty for the entity as a whole."""
+    """One fault; `field` is its dotted path, empty for the entity as a whole."""
 
     field: str
     message: str

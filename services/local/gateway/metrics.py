@@ -43,7 +43,7 @@ class GatewayMetrics:
     """The metrics of one node; they outlive its configurations."""
 
     def __init__(self) -> None:
-        """Make them, at zero."""
+        """Make the metrics, at zero."""
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "kong_http_requests_total",
@@ -68,7 +68,7 @@ class GatewayMetrics:
         self._registry.register(self._targets)
 
     def ask_for_targets(self, *, are_asked_for: bool) -> None:
-        """Take note of what the running configuration asks for."""
+        """Remember whether the running configuration asks for the health of targets."""
         if self._targets is not None:
             self._targets.is_shown = are_asked_for
 
@@ -91,5 +91,5 @@ class GatewayMetrics:
         self._own.labels(*labels).observe((whole - (upstream or 0)) * 1000)
 
     def text(self) -> bytes:
-        """Return all of it in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

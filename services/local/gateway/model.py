@@ -14,13 +14,13 @@ class Target:
 
     @property
     def name(self) -> str:
-        """It as the file has it."""
+        """The target as the file has it."""
         return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """How a process that is gone is noticed; times are in seconds, 0 failures: it never is."""
+    """The health checks of an upstream; times are in seconds, 0 failures: never unhealthy."""
 
     path: str
     interval: float  # 0: none is asked
@@ -35,7 +35,7 @@ class Checks:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The processes that a service's requests are shared out to. Equal: nothing has changed."""
+    """The processes that share the requests of a service; compared by value."""
 
     name: str
     targets: tuple[Target, ...]
@@ -44,7 +44,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Service:
-    """Where requests go; timeouts are in seconds."""
+    """A service that requests go to; timeouts are in seconds."""
 
     id: str
     origin: str  # http://host:port
@@ -69,7 +69,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Consumer:
-    """Who asks."""
+    """A partner in one environment, or the one without a good key."""
 
     id: str
     username: str | None

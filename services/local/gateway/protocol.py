@@ -171,7 +171,7 @@ class GatewayProtocol(UpgradeIgnoringProtocol):
         raise _FaultError  # the parser turns it into an HttpParserError
 
     def _refuse(self, status: int) -> None:
-        """Answer what can't be understood, after the requests before it, and close."""
+        """Answer a malformed request, after the requests before it, and close."""
         self._refused = True
         last = self._last_cycle
         in_body = last is not None and last.more_body and not self._in_head

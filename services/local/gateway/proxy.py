@@ -42,7 +42,7 @@ _log = structlog.get_logger()
 
 
 class _Turn(Exchange):
-    """One request, with the configuration of its beginning, whatever is posted meanwhile."""
+    """One request with the configuration of its beginning, also if another one is posted."""
 
     __slots__ = ("configuration",)
 
@@ -58,7 +58,7 @@ class Proxy:
 
     @property
     def configuration(self) -> Configuration:
-        """What new requests meet."""
+        """The configuration for new requests."""
         return self._configuration
 
     @configuration.setter
@@ -223,7 +223,7 @@ def _shown(exchange: _Turn) -> str:
 
 
 def _note(exchange: _Turn, event: str, response: Response, reason: str) -> None:
-    """Log what the caller may ask about; `reason` says what a service did wrong."""
+    """Log an answer by its request id; `reason` names the fault of a service."""
     request_id = response.header(b"x-request-id") or exchange.kong_request_id.encode()
     log = _log.warning if reason else _log.info
     log(

@@ -1,4 +1,4 @@
-"""Responses: what the gateway says itself, in Kong's own words, before a plugin shapes it."""
+"""Responses: the gateway's own answers, in Kong's words, before a plugin shapes them."""
 
 import re
 from typing import NamedTuple
@@ -61,7 +61,7 @@ class Response:
         return self.replaced.get(name) or dict(self.headers).get(name)
 
     def final_headers(self) -> HeaderList:
-        """Return what goes out."""
+        """Return the headers to send."""
         replaced = self.replaced
         return [*(pair for pair in self.headers if pair[0] not in replaced), *replaced.items()]
 

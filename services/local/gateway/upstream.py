@@ -54,7 +54,7 @@ Hosts = Mapping[str, Sequence[str]]  # names and their addresses, instead of a n
 
 
 class _Resolver(aiohttp.ThreadedResolver):
-    """The system's resolver, but a name server that does not answer is not waited for."""
+    """The system's resolver with a timeout, and with names of GATEWAY_HOSTS."""
 
     def __init__(self, hosts: Hosts) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class ServiceClient:
 async def _origin(
     service: Service, balancer: Balancer | None, tried: list[Address]
 ) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return where to send a request, and its Host header if that is not the address."""
+    """Return the origin for a request, and its Host header if that is not the address."""
     if balancer is None:
         return service.origin, ()
     address = await balancer.pick(tried)
@@ -206,7 +206,7 @@ async def _timed(
 
 
 def _is_worth_repeating(exc: Exception, method: str) -> bool:
-    """Say whether another try can help and can't do harm; nginx's `error timeout`."""
+    """Return whether another try can help and can't do harm; nginx's `error timeout`."""
     final = (aiohttp.ClientConnectorDNSError, aiohttp.ClientResponseError, NoTargetError)
     if isinstance(exc, final):
         return False

@@ -19,7 +19,7 @@ _EVERYWHERE = {
 
 
 def is_public(route: Entity) -> bool:
-    """Say whether a route is for anybody, without a key."""
+    """Return whether a route is open to callers without a key."""
     return PUBLIC in route.texts("tags")
 
 

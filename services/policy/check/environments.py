@@ -18,14 +18,14 @@ GROUPS = tuple(str(environment) for environment in Environment)
 
 
 def environment_of(policy: Policy, route: Entity) -> str | None:
-    """Return the environment whose keys open a route, if it is one alone."""
+    """Return the one environment whose keys open a route, or None if there are several."""
     acl = policy.instance(ACL, route, None)
     groups = acl.setting_texts("allow") if acl else []
     return groups[0] if len(groups) == 1 else None
 
 
 def environment_faults(policy: Policy) -> Iterator[Fault]:
-    """Yield what both environments would use."""
+    """Yield the hosts, addresses and groups that both environments would share."""
     for acl in policy.of("plugins"):
         if acl.name == ACL:
             yield from _group_faults(acl)

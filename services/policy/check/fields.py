@@ -10,7 +10,7 @@ from services.policy.source import Value, plain
 
 
 class Owner(NamedTuple):
-    """Whose fields are checked: its name in sentences and the line for a field left out."""
+    """The holder of the fields: its name in sentences, and the line for a field left out."""
 
     name: str
     line: int

@@ -1,4 +1,4 @@
-"""Secrets in the file: none; a kong.yml is read by many and kept for ever."""
+"""Secrets: a kong.yml holds none, as many read it and version control keeps it for ever."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ def secret_faults(text: str, policy: Policy) -> Iterator[Fault]:
 
 
 def text_faults(text: str) -> Iterator[Fault]:
-    """Yield the lines that hold what looks like a key, comments included."""
+    """Yield the lines that seem to hold a key, comments included."""
     for number, line in enumerate(text.splitlines(), 1):
         if _LOOKS_SECRET.search(line):
             words = "a key or secret of ours stands on this line: take it out, and revoke it"

@@ -13,7 +13,7 @@ from services.policy.source import Value, kind_of, plain
 
 
 def structure_faults(policy: Policy) -> Iterator[Fault]:
-    """Yield them for the file itself and for each entity in it."""
+    """Yield the faults of the file itself and of each entity in it."""
     yield from _document_faults(policy.root)
     for kind in TOP:
         yield from _shape(kind, policy.root.map.get(kind))
@@ -42,7 +42,7 @@ def _document_faults(root: Value) -> Iterator[Fault]:
 
 
 def _shape(kind: str, value: Value | None) -> Iterator[Fault]:
-    """Yield what keeps a list of entities from being read."""
+    """Yield the faults of a list of entities: no list, or an entry that is no map."""
     if value is None or value.data is None:
         return
     if not isinstance(value.data, list):
@@ -111,7 +111,7 @@ def _taken(policy: Policy) -> Iterator[Fault]:
 
 
 def _places(entity: Entity) -> Iterator[tuple[tuple[object, ...], int, str]]:
-    """Yield what an entity takes, its line, and how to say that it is taken."""
+    """Yield the names, paths and places that an entity takes, each with its line and words."""
     for name in ("id", *ENTITIES[entity.kind].unique):
         value = entity.text(name)
         if value is not None:

@@ -1,4 +1,4 @@
-"""Tiers: what the renderer copies to each partner, from `_ignore`."""
+"""Tiers: faults of the limits under `_ignore`, which the renderer copies to each partner."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Plugins: one module for each, named as Kong names it; REGISTRY is all that a file may use."""
+"""Plugins: one module for each, named as Kong names it; REGISTRY has them all."""
 
 from collections.abc import Mapping
 

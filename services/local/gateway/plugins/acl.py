@@ -11,7 +11,7 @@ _UNKNOWN = Answer(401, "Unauthorized")
 
 
 class Acl(Plugin):
-    """Allows groups."""
+    """Refuses a consumer that is in none of the allowed groups."""
 
     def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del scope, surroundings

@@ -14,7 +14,7 @@ from services.policy.precedence import Scope
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What lies outside of a configuration."""
+    """The environment, clock, stores and metrics that plugins use."""
 
     environment: Mapping[str, str]  # what {vault://env/...} reads
     clock: Callable[[], float]  # seconds since 1970
@@ -31,7 +31,7 @@ class Took(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a plugin's config can refer to."""
+    """The consumers and variables that a plugin's config can refer to."""
 
     consumers: frozenset[str]  # ids and usernames
     environment: Mapping[str, str]
@@ -59,4 +59,4 @@ class Plugin:
         """Change an answer before it goes out; also one to a request without a route."""
 
     def log(self, exchange: Exchange, response: Response, took: Took) -> None:
-        """Take note of an answer that is out; requests without a route come here, too."""
+        """Count or log a sent answer; requests without a route come here, too."""

@@ -1,4 +1,4 @@
-"""key-auth: who asks, by the key in a header; without a good key `anonymous`, or 401."""
+"""key-auth: find the consumer by the key in a header; without a good key `anonymous`, or 401."""
 
 from collections.abc import Iterable
 

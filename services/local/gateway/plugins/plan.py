@@ -11,7 +11,7 @@ from services.policy.schema import PLUGINS
 
 
 class Plan:
-    """The instances for one route and one consumer."""
+    """The instances that run for one route and one consumer."""
 
     __slots__ = ("access", "header_filter", "log")
 

@@ -8,7 +8,7 @@ from services.policy.precedence import Scope
 
 
 class Prometheus(Plugin):
-    """Takes note of an answer when it is out."""
+    """Counts and times each sent answer."""
 
     def __init__(self, config: Values, scope: Scope[str], surroundings: Surroundings) -> None:
         del scope

@@ -1,4 +1,4 @@
-"""request-termination: ends every request that gets this far."""
+"""request-termination: answer every request that reaches this plugin."""
 
 from http.client import responses
 
