@@ -45,6 +45,8 @@ class Kind:
     children: tuple[str, ...] = ()
     named_by: tuple[str, ...] = ()
     unique: tuple[str, ...] = ()  # besides the id: what no two may share
+    some_of: tuple[str, ...] = ()  # at least one of these must be written
+    without: str = ""  # what an entity with none of them does, and what to write
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,13 +299,23 @@ ENTITIES: Mapping[str, Kind] = {
     "services": Kind(
         "service", _SERVICE, ("routes", "plugins"), named_by=("name",), unique=("name",)
     ),
-    "routes": Kind("route", _ROUTE, ("plugins",), named_by=("name",), unique=("name",)),
+    "routes": Kind(
+        "route",
+        _ROUTE,
+        ("plugins",),
+        named_by=("name",),
+        unique=("name",),
+        some_of=("hosts", "paths", "methods"),
+        without="takes every request: give it `paths`",
+    ),
     "consumers": Kind(
         "consumer",
         _CONSUMER,
         children=("acls", "keyauth_credentials", "plugins"),
         named_by=("username", "custom_id"),
         unique=("username", "custom_id"),
+        some_of=("username", "custom_id"),
+        without="needs a `username`",
     ),
     "plugins": Kind("plugin", _PLUGIN, unique=("instance_name",)),
     "acls": Kind(

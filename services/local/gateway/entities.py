@@ -109,15 +109,13 @@ def _read(
 
 def _more_faults(entity: Entity) -> Iterator[Fault]:
     """Yield the faults of an entity whose fields are right one by one."""
-    values = entity.values
-    if entity.kind == "services" and not values["url"].startswith("http://"):
+    kind, values = ENTITIES[entity.kind], entity.values
+    if kind.some_of and not any(values[name] for name in kind.some_of):
+        yield Fault("", kind.without)
+    elif entity.kind == "services" and not values["url"].startswith("http://"):
         yield Fault("url", "the embedded gateway speaks http:// only")
-    elif entity.kind == "routes" and not (values["hosts"] or values["paths"] or values["methods"]):
-        yield Fault("", "must set one of 'methods', 'hosts', 'paths'")
     elif entity.kind == "targets" and values["target"].startswith("["):
         yield Fault("target", "the embedded gateway asks IPv4 addresses only")
-    elif entity.kind == "consumers" and not (values["username"] or values["custom_id"]):
-        yield Fault("", "at least one of these fields must be non-empty: 'custom_id', 'username'")
 
 
 def _walk(entities: Iterable[Entity]) -> Iterator[Entity]:

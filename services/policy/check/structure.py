@@ -62,23 +62,25 @@ def _entity_faults(policy: Policy, entity: Entity) -> Iterator[Fault]:
         yield from _shape(name, given.get(name))
     own = {name: value for name, value in given.items() if name not in elsewhere}
     yield from check_fields(kind.fields, own, Owner(entity.label, entity.line), elsewhere)
+    if kind.some_of and not any(_is_written(entity, name) for name in kind.some_of):
+        yield Fault(entity.line, f"{entity.label} {kind.without}")
     yield from _reference_faults(entity)
     yield from _more_faults(policy, entity)
+
+
+def _is_written(entity: Entity, name: str) -> bool:
+    is_list = ENTITIES[entity.kind].fields[name].kind is list
+    return bool(entity.texts(name) if is_list else entity.text(name))
 
 
 def _more_faults(policy: Policy, entity: Entity) -> Iterator[Fault]:
     """Yield the faults of an entity whose fields are right one by one."""
     if entity.kind == "plugins":
         yield from plugin_faults(policy, entity)
-    elif entity.kind == "routes":
-        if not any(entity.texts(name) for name in ("hosts", "paths", "methods")):
-            yield Fault(entity.line, f"{entity.label} takes every request: give it `paths`")
     elif entity.kind == "services":
         yield from host_faults(policy, entity)
     elif entity.kind == "upstreams":
         yield from target_faults(policy, entity)
-    elif entity.kind == "consumers" and not (entity.text("username") or entity.text("custom_id")):
-        yield Fault(entity.line, "a consumer needs a `username`")
 
 
 def _reference_faults(entity: Entity) -> Iterator[Fault]:
