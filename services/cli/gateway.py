@@ -9,7 +9,7 @@ from services.admin.gateway.publish import text_hash
 from services.admin.partners.callers import find_caller
 from services.admin.refusals import NotFoundError
 from services.cli.common import FindEnvironment, admin, environment_option
-from services.cli.gateway_check import DEFAULT, check
+from services.cli.gateway_check import DEFAULT, check, read_policy
 from services.cli.nodes import diff, publish, status
 from services.core.environments import Environment
 from services.core.private_files import write_private
@@ -74,12 +74,10 @@ def explain_command(
     caller = Caller(tier or "")
     if partner is not None:
         caller = _caller(find_environment, partner, request.environment)
-    file = find_environment().get("GATEWAY_POLICY") or DEFAULT
+    file = Path(find_environment().get("GATEWAY_POLICY") or DEFAULT)
     try:
-        found = explain(
-            Path(file).read_text("utf-8"), file, request, caller, partner or "a partner"
-        )
-    except (OSError, PolicyError) as exc:
+        found = explain(read_policy(file), str(file), request, caller, partner or "a partner")
+    except PolicyError as exc:
         raise click.ClickException(str(exc)) from exc
     click.echo(msgspec.json.encode(found).decode() if as_json else as_text(found))
 

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from services.core.wording import counted
-from services.policy.check.checking import fault_lines, find_faults
+from services.policy.check.checking import FaultyPolicyError, fault_lines, find_faults
 from services.policy.entities import LIMIT, Policy
 from services.policy.faults import Fault
 from services.policy.source import read
@@ -32,8 +32,11 @@ def check(
     """
     if file is None:
         file = Path(find_environment().get("GATEWAY_POLICY") or DEFAULT)
-    text, faults = _read(file)
-    faults = faults or list(find_faults(text))
+    try:
+        text = read_policy(file)
+        faults = find_faults(text)
+    except FaultyPolicyError as exc:
+        text, faults = "", exc.faults
     if as_json:
         click.echo(json.dumps(_as_document(file, text, faults)))
     elif faults:
@@ -45,17 +48,19 @@ def check(
     sys.exit(1 if faults else 0)
 
 
-def _read(file: Path) -> tuple[str, list[Fault]]:
+def read_policy(file: Path) -> str:
+    """Return the text of a kong.yml. Raises FaultyPolicyError if it is not UTF-8."""
     try:
         content = file.read_bytes()
     except OSError as exc:
         msg = f"{file} can't be read: {exc.strerror}"
         raise click.UsageError(msg) from exc
     try:
-        return content.decode(), []
+        return content.decode()
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
-        return "", [Fault(line, "this is not UTF-8: save the file as UTF-8")]
+        fault = Fault(line, "this is not UTF-8: save the file as UTF-8")
+        raise FaultyPolicyError(str(file), [fault]) from exc
 
 
 def _checked(text: str) -> dict[str, int]:
@@ -72,7 +77,7 @@ def _checked(text: str) -> dict[str, int]:
     }
 
 
-def _as_document(file: Path, text: str, faults: list[Fault]) -> dict[str, object]:
+def _as_document(file: Path, text: str, faults: Sequence[Fault]) -> dict[str, object]:
     return {
         "file": str(file),
         "faults": [{"line": line, "sentence": sentence} for line, sentence in faults],

@@ -62,14 +62,6 @@ def test_a_file_that_cannot_be_read_is_exit_code_2(name: str) -> None:
     assert f"{name} can't be read" in result.stderr
 
 
-def test_a_file_that_is_no_utf_8_is_told_by_line(file: Path) -> None:
-    file.write_bytes(POLICY.encode().replace(b"minute: 60", b"minute: \xff", 1))
-    result = run("check", str(file))
-    assert (result.exit_code, result.stdout) == (
-        1, f"{file}:{line_of('minute: 60')}: this is not UTF-8: save the file as UTF-8\n",
-    )  # fmt: skip
-
-
 def explained(file: Path, *arguments: str) -> str:
     result = run("explain", *arguments, GATEWAY_POLICY=str(file))
     assert result.exit_code == 0, result.stderr
@@ -134,6 +126,18 @@ def test_what_cannot_be_explained_is_told(
 ) -> None:
     result = run("explain", *arguments, GATEWAY_POLICY=str(file))
     assert (result.exit_code, words in result.stderr) == (code, True)
+
+
+@pytest.mark.parametrize(
+    "command", [("check",), ("explain", "/x", "--env", "live", "--tier", "qa")]
+)
+def test_a_file_that_is_no_utf_8_is_a_fault_for_each_command(
+    file: Path, command: tuple[str, ...]
+) -> None:
+    file.write_bytes(POLICY.encode().replace(b"minute: 60", b"minute: \xff", 1))
+    result = run(*command, GATEWAY_POLICY=str(file))
+    line = f"{file}:{line_of('minute: 60')}: this is not UTF-8: save the file as UTF-8\n"
+    assert (result.exit_code, line in result.output) == (1, True)
 
 
 def test_a_faulty_file_is_not_explained_but_told(file: Path) -> None:
