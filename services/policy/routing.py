@@ -58,20 +58,20 @@ class Router(Generic[R]):
         """Return the route of a request; `host` is as it came, `path` as `normalise` returns it."""
         name, port = split_host(host)
         with_port = name + b":" + port if port else name
-        for rule in self._rules:
-            if rule.has_hosts and not (
-                with_port in rule.hosts
-                or name in rule.hosts
-                or any(wildcard.fullmatch(with_port) for wildcard in rule.wildcards)
+        for _, route, has_hosts, hosts, wildcards, methods, prefix, pattern in self._rules:
+            if has_hosts and not (
+                with_port in hosts
+                or name in hosts
+                or (wildcards and any(wildcard.fullmatch(with_port) for wildcard in wildcards))
             ):
                 continue
-            if rule.methods and method not in rule.methods:
+            if methods and method not in methods:
                 continue
-            if rule.pattern is None:
-                if path.startswith(rule.prefix):
-                    return Match(rule.route, len(rule.prefix))
-            elif found := rule.pattern.match(path):
-                return Match(rule.route, found.end())
+            if pattern is None:
+                if path.startswith(prefix):
+                    return Match(route, len(prefix))
+            elif found := pattern.match(path):
+                return Match(route, found.end())
         return None
 
 
