@@ -48,7 +48,7 @@ def mask_keys(text: str) -> str:
 
 
 def fingerprint(key: str) -> str:
-    """Return what a key is looked up by: its SHA-256 in hex (the key is random, so unsalted)."""
+    """Return what a key or token is looked up by: its SHA-256 in hex, unsalted as it is random."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

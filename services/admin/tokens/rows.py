@@ -1,6 +1,5 @@
 """Tokens: who may call admin's HTTP API; the rows of control.tokens, stored by fingerprint."""
 
-import hashlib
 import re
 import secrets
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from psycopg.rows import TupleRow, class_row
 
 from services.admin.changes import Change
 from services.admin.refusals import ConflictError, InvalidError, NotFoundError
+from services.domain.key_form import fingerprint
 
 PREFIX = "padm_"
 RANDOM_BYTES = 24  # 192 bits: unguessable, so an unsalted fingerprint is enough
@@ -141,11 +141,6 @@ def find_token(connection: Connection[TupleRow], secret: str) -> Token | None:
     """Return the token of this plain text, if it works."""
     found = _tokens(connection, FIND_ONE, {"fingerprint": fingerprint(secret)})
     return found[0] if found else None
-
-
-def fingerprint(secret: str) -> str:
-    """Return what a token is looked up by: its SHA-256 in hex."""
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _tokens(

@@ -39,6 +39,12 @@ PRODUCT_ID_FORM = "product_id_form"  # the schema's constraint
 log = structlog.get_logger()
 
 
+SET_SIMULATION = """
+UPDATE endpoints SET simulation = %(outcome)s, simulations_left = %(attempts)s
+WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
+"""
+
+
 class SandboxStore:
     """What partners set in the sandbox; every method may raise DatabaseAwayError."""
 
@@ -119,9 +125,3 @@ class Sandbox:
         """Let attempts be what they are."""
         await self._store.simulate(call.partner_id, call.webhook_id, None)
         return Answer(204)
-
-
-SET_SIMULATION = """
-UPDATE endpoints SET simulation = %(outcome)s, simulations_left = %(attempts)s
-WHERE id = %(webhook_id)s AND partner_id = %(partner_id)s AND state <> 'deleted'
-"""
