@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tests.production.hosting import (
 )
 
 PROFILES = frozenset({"core", "sandbox", "mail"})
-INTERNAL_PORT = 8103
+INTERNAL_PORT, ADMIN_API_PORT = 8103, 8100
 # What only a test may: endpoints of this machine, and retries that somebody waits for.
 SANDBOX_EXTRA = {"DEVELOPMENT_TARGETS": "true", "RETRY_DELAYS_SECONDS": SANDBOX_RETRY_DELAYS}
 WORKERS = ("sandbox-worker", "sandbox-slow-worker", "sandbox-scheduler")
@@ -79,24 +79,29 @@ def _secrets(folder: Path) -> dict[str, str]:
 
 
 def _keys(hosting: Hosting) -> KeyRing:
-    """Make the partners of the demo, as `docker compose exec admin partnerapi ...` does."""
+    """Make the partners of the demo, as operations do it: with a token and over HTTP."""
+    first = ("tokens", "create", "operations", "--role", "operator", "--in-database")
+    token = _partnerapi(hosting, hosting.environment("admin"), *first)
+    admin = f"http://{hosting.network.of_service('admin')}:{ADMIN_API_PORT}"
+    called = {"ADMIN_URL": admin, "ADMIN_TOKEN": token}
     for each in TENANTS:
-        _partnerapi(
-            hosting, "partners", "create", each.name, "--tier", each.tier, "--contact", each.contact
-        )
+        words = (each.name, "--tier", each.tier, "--contact", each.contact)
+        _partnerapi(hosting, called, "partners", "create", *words)
     return {
         each.name: {
-            environment: _partnerapi(hosting, "keys", "create", each.name, "--env", environment)
+            environment: _partnerapi(
+                hosting, called, "keys", "create", each.name, "--env", environment
+            )
             for environment in Environment
         }
         for each in TENANTS
     }
 
 
-def _partnerapi(hosting: Hosting, *arguments: str) -> str:
+def _partnerapi(hosting: Hosting, settings: Mapping[str, str], *arguments: str) -> str:
     done = subprocess.run(
         [Path(sys.executable).parent / "partnerapi", *arguments],
-        env={**os.environ, **hosting.environment("admin")},
+        env={**os.environ, **settings},
         cwd=hosting.app,
         capture_output=True,
         text=True,
