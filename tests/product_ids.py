@@ -6,11 +6,17 @@ from urllib.parse import quote
 SLASHES = ["A", "/A", "A/", "A/B", "//", "A//B", "/", "B", "B/", "import", "import/", "changes"]
 DOTS = [".", "..", "../A", "A/../B", "./A", "A.", ".A", "..%2F", "A;x=1", "stock", "health"]
 ESCAPES = ["%", "%2F", "%2f", "%41", "%00", "%25", "%252F", "A%2FB", "%zz", "100%", "+", "A+B"]
-SIGNS = ["A B", " A", "A ", " ", '"', '""', "'", "'; --", "\\", "A?b=c", "A#b", "A&b", "<A>", "{A}"]
+SIGNS = ["A B", '"', '""', "'", "'; --", "\\", "A?b=c", "A#b", "A&b", "<A>", "{A}"]
 LETTERS = [
-    "caf\u00e9", "cafe\u0301", "\u00c5", "A\u030a", "\u212b", "\U0001f4a1", "\u2028", "\u00a0",
+    "caf\u00e9", "cafe\u0301", "\u00c5", "A\u030a", "\u212b", "\U0001f4a1",
 ]  # fmt: skip
-NAMES = ["__proto__", "null", "\U0001f4a1" * 64, "x" * 64, "\u200bA", "\ufeffA"]
+NAMES = ["__proto__", "null", "\U0001f4a1" * 64, "x" * 64]
+
+# Products by every way in but those of operations, who mistype them.
+LOOK_ALIKES = [
+    " A", "A ", " ", "\u2028", "\u00a0", "A\u00a0", "\u200bA", "\ufeffA", "A\u00adB", "A\u202e",
+    "A\u3164",
+]  # fmt: skip
 
 IDS = [*SLASHES, *DOTS, *ESCAPES, *SIGNS, *LETTERS, *NAMES]
 

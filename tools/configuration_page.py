@@ -94,6 +94,7 @@ COMPOSE_VARIABLES = {
     "GATEWAY_PORT": "of the load balancer: where partners ask",
     "INTERNAL_PORT": "on loopback: where our own shop asks",
     "ADMIN_PORT": "on loopback: the admin API and its page",
+    "ADMIN_2_PORT": "on loopback: the same, of the second admin",
     "POSTGRES_PORT": "on loopback: stock written by SQL, backups",
     "MAIL_PORT": "on loopback: the mail catcher's page",
     "PROMETHEUS_PORT": "on loopback",

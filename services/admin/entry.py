@@ -98,6 +98,8 @@ def _running(
         finally:
             await asyncio.to_thread(reconciler.stop)
             await database_check.close()
-            await asyncio.to_thread(pool.close, POOL_CLOSES_WITHIN)
+            # What a request began in a thread ends first: an import notes how far it came.
+            await asyncio.get_running_loop().shutdown_default_executor()
+            pool.close(POOL_CLOSES_WITHIN)
 
     return lifespan

@@ -1,27 +1,20 @@
 """Stock on the command line: one product, lists, and the daily file."""
 
 import sys
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import click
-import psycopg
+import httpx
+import msgspec
 
-from services.admin.pages import Page
-from services.admin.stock.importing import RATE, BrokenOffError, Import, ImportOptions, ImportReport
-from services.admin.stock.rows import (
-    StockFilter,
-    check_quantity,
-    get_stock,
-    list_stock,
-    remove_stock,
-    set_stock,
-)
+from services.admin.stock.importing import RATE, RATE_MOST, ImportReport
+from services.cli.client import AdminAwayError, RefusedByAdminError, lines
 from services.cli.common import (
-    AWAY,
     IN_PART,
     NOT_DONE,
-    CommandError,
     FindEnvironment,
+    admin,
     confirm,
     environment_option,
     json_option,
@@ -31,16 +24,16 @@ from services.cli.common import (
     show_table,
     yes_option,
 )
-from services.cli.direct import database as admin
-from services.cli.direct import this_actor
 from services.cli.progress import ProgressLine
-from services.core.environments import Environment
-from services.core.errors import ErrorCode
+from services.core.errors import Envelope, ErrorCode
+from services.core.headers import JSON_LINES, REQUEST_ID
 from services.core.wording import counted
 from services.domain.stock import Item, StockStatus
 
 HEADINGS = ["PRODUCT", "QUANTITY", "STATUS", "UPDATED", "VERSION"]
 LINES_SHOWN = 20  # refused lines for people; --json has up to 1,000
+CREATED = 201  # the status when a product is new
+PART = 64 * 1024  # bytes of a file that are read, and sent, at a time
 
 
 @click.group()
@@ -57,8 +50,8 @@ def get(
     find_environment: FindEnvironment, product_id: str, environment: str, *, as_json: bool
 ) -> None:
     """Show the stock of PRODUCT_ID."""
-    with admin(find_environment) as opened, opened.reading() as connection:
-        _show(get_stock(connection, Environment(environment), product_id), as_json=as_json)
+    with admin(find_environment) as client:
+        _show(client.get(Item, environment, "stock", product_id), as_json=as_json)
 
 
 @stock.command("set")
@@ -76,15 +69,16 @@ def set_one(
     as_json: bool,
 ) -> None:
     """Set the stock of PRODUCT_ID, which adds the product if there is none."""
-    with admin(find_environment) as opened:
-        check_quantity(quantity)
-        with opened.changing(this_actor()) as change:
-            item, before = set_stock(change, Environment(environment), product_id, quantity)
+    body = msgspec.json.encode({"quantity": quantity})
+    with (
+        admin(find_environment) as client,
+        client.stream("PUT", environment, "stock", product_id, content=body) as answer,
+    ):
+        item = msgspec.json.decode(answer.read(), type=Item)
+        is_new = answer.status_code == CREATED
     _show(item, as_json=as_json)
-    if before is None:
+    if is_new:
         click.echo(f"added {product_id}, which {environment} did not have", err=True)
-    else:
-        click.echo("unchanged" if before == quantity else f"it was {before}", err=True)
 
 
 @stock.command("remove")
@@ -97,9 +91,9 @@ def remove(
 ) -> None:
     """Remove PRODUCT_ID: partners find it no more."""
     confirm(f"Remove {product_id} from {environment}?", yes=yes)
-    with admin(find_environment) as opened, opened.changing(this_actor()) as change:
-        item = remove_stock(change, Environment(environment), product_id)
-    click.echo(f"removed {item.product_id} from {environment}; its quantity was {item.quantity}")
+    with admin(find_environment) as client:
+        client.call("DELETE", type(None), environment, "stock", product_id)
+    click.echo(f"removed {product_id} from {environment}")
 
 
 @stock.command("list")
@@ -113,15 +107,13 @@ def list_all(
     find_environment: FindEnvironment,
     *,
     environment: str,
-    search: str | None,
-    status: str | None,
     limit: int,
     as_json: bool,
+    **search: object,
 ) -> None:
     """List products by id."""
-    wanted = StockFilter(search=search, status=StockStatus(status) if status else None)
-    with admin(find_environment) as opened, opened.reading() as connection:
-        found = list_stock(connection, Environment(environment), wanted, Page(limit))
+    with admin(find_environment) as client:
+        found = client.listing(Item, environment, "stock", limit=limit, **search)
     show_listing(found, HEADINGS, _row, as_json=as_json)
 
 
@@ -130,10 +122,16 @@ def list_all(
 @environment_option
 @click.option("--add", is_flag=True, help="Add products there are not yet; else they are refused.")
 @click.option("--all-or-nothing", is_flag=True, help="Write nothing if any line is refused.")
-@click.option("--dry-run", is_flag=True, help="Tell what would change, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
+@click.option(
+    "--allow-unterminated", is_flag=True, help="Take a file whose last line has no line end."
+)
+@click.option(
+    "--yes", "confirm_zeroing", is_flag=True, help="Set more than half of what is in stock to 0."
+)
 @click.option(
     "--rate",
-    type=click.IntRange(1, 1_000_000),
+    type=click.IntRange(1, RATE_MOST),
     default=RATE,
     show_default=True,
     help="Changes a second at most; webhooks of other changes wait behind faster ones.",
@@ -145,46 +143,71 @@ def import_file(
     file: BinaryIO,
     environment: str,
     *,
-    add: bool,
-    all_or_nothing: bool,
-    dry_run: bool,
-    rate: int,
     as_json: bool,
+    **options: object,
 ) -> None:
     """Take FILE, or - for standard input: `product_id,quantity` a line, in UTF-8.
 
     A line that is refused stops no other. Exit code 3: lines were refused; 1: nothing was done.
     """
-    options = ImportOptions(add=add, all_or_nothing=all_or_nothing, dry_run=dry_run, rate=rate)
-    with admin(find_environment) as opened:
-        run = Import(
-            opened,
-            this_actor(),
-            Environment(environment),
-            options,
-            progress=ProgressLine("lines"),
-        )
-        try:
-            report = run.run(file, str(getattr(file, "name", "-")))
-        except BrokenOffError as exc:
-            away = isinstance(exc.__cause__, psycopg.OperationalError)
-            exit_code = AWAY if away else NOT_DONE
-            raise CommandError(ErrorCode.SERVICE_UNAVAILABLE, str(exc), "", exit_code) from exc
+    options["file_name"] = str(getattr(file, "name", "-"))
+    with (
+        admin(find_environment) as client,
+        client.stream(
+            "POST",
+            *(environment, "stock", "import"),
+            parameters=options,
+            content=_parts(file),
+            content_type="text/csv",
+            accept=JSON_LINES,
+        ) as answer,
+    ):
+        report = _report_of(answer)
     if as_json:
         show_json(report)
     else:
-        _tell(report)
-    sys.exit(_exit_code(report, options))
+        _show_report(report)
+    sys.exit(_exit_code(report, all_or_nothing=bool(options["all_or_nothing"])))
 
 
-def _exit_code(report: ImportReport, options: ImportOptions) -> int:
+class _Line(msgspec.Struct):
+    """A line of an import's answer: how far it is, or its end."""
+
+    done: int = 0
+    total: int = 0
+    report: ImportReport | None = None
+    error: Envelope | None = None
+
+
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    while part := file.read(PART):
+        yield part
+
+
+def _report_of(answer: httpx.Response) -> ImportReport:
+    """Show progress until the report is there; return it. Raises AdminError."""
+    progress = ProgressLine("lines")
+    for received in lines(answer):
+        line = msgspec.json.decode(received, type=_Line)
+        if line.report is not None:
+            return line.report
+        if line.error is not None:
+            away = line.error.code == ErrorCode.SERVICE_UNAVAILABLE
+            kind = AdminAwayError if away else RefusedByAdminError
+            raise kind(line.error.code, line.error.message, line.error.request_id)
+        progress(line.done, line.total)
+    msg = "admin's answer ends before the report: the audit log says how far the import came"
+    raise AdminAwayError(ErrorCode.SERVICE_UNAVAILABLE, msg, answer.request.headers[REQUEST_ID])
+
+
+def _exit_code(report: ImportReport, *, all_or_nothing: bool) -> int:
     if report.refused == 0:
         return 0
-    nothing = options.all_or_nothing or report.refused == report.read
-    return 1 if nothing else IN_PART
+    nothing = all_or_nothing or report.refused == report.read
+    return NOT_DONE if nothing else IN_PART
 
 
-def _tell(report: ImportReport) -> None:
+def _show_report(report: ImportReport) -> None:
     for refused in report.refused_lines[:LINES_SHOWN]:
         click.echo(f"line {refused.line}: {refused.reason}", err=True)
     if report.refused > LINES_SHOWN:

@@ -1,4 +1,4 @@
-"""Core: the header names that the gateway and the services agree on (KONG.md)."""
+"""Core: the names of headers, and of a media type, that programs agree on (KONG.md)."""
 
 import re
 
@@ -10,6 +10,9 @@ CONSUMER_USERNAME = "X-Consumer-Username"
 CONSUMER_CUSTOM_ID = "X-Consumer-Custom-ID"
 ANONYMOUS_CONSUMER = "X-Anonymous-Consumer"
 CREDENTIAL_IDENTIFIER = "X-Credential-Identifier"
+
+# The media type of an answer that reports progress: JSON documents, a line each.
+JSON_LINES = "application/x-ndjson"
 
 # A caller's own request id is kept when it looks like this; gateway/plugins/error-envelope agrees.
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.admin.settings import ServiceSettings
+from services.cli.client import ClientSettings
 from services.core.settings import SettingsError, load_settings
 from services.query.entry import PROGRAMS as QUERY
 from services.schema.settings import MigrateSettings
@@ -30,6 +31,10 @@ SETTINGS: dict[tuple[str, ...], type[msgspec.Struct]] = {
     (*PYTHON, "services.admin"): ServiceSettings,
     ("partnerapi", "database", "migrate"): MigrateSettings,
 }
+
+
+# What the command line reads in the container of a program, besides.
+COMMAND_LINE: dict[type[msgspec.Struct], type[msgspec.Struct]] = {ServiceSettings: ClientSettings}
 
 
 def ours(document: Document) -> dict[str, dict[str, Any]]:
@@ -63,7 +68,8 @@ def inside(environment: Mapping[str, str], secrets: Path) -> dict[str, str]:
 
 
 def _told(settings: type[msgspec.Struct], environment: Mapping[str, str]) -> Iterator[str]:
-    known = {field.name.upper() for field in msgspec.structs.fields(settings)}
+    read = [settings, *([COMMAND_LINE[settings]] if settings in COMMAND_LINE else [])]
+    known = {field.name.upper() for each in read for field in msgspec.structs.fields(each)}
     for name in environment:
         if name.removesuffix("_FILE") not in known:
             yield f"{name} is no setting of {settings.__name__}"

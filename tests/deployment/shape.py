@@ -11,6 +11,7 @@ REPOSITORY = Path(__file__).parents[2]
 COMPOSE = REPOSITORY / "compose.yaml"
 ONE_SHOT = {"migrate"}  # ends when its work is done, so it has no health
 PUBLIC = {"load-balancer"}
+ADMINS = ("admin", "admin-2")
 INTERNAL = ("edge", "shop", "gateway-admin", "backend", "counters", "data")
 ROOT = {"", "0", "root"}
 SECRETS = "/run/secrets/"
@@ -32,6 +33,7 @@ def faults(document: Document) -> list[str]:
         found += [f"{name}: {fault}" for fault in _order(name, service, document)]
         found += [f"{name}: {fault}" for fault in _reach(name, service, document)]
     found += [f"kong: {fault}" for fault in _kong(document)]
+    found += _published_twice(document)
     return found
 
 
@@ -191,8 +193,19 @@ def _kong(document: Document) -> Iterator[str]:
     near = {
         name for name, each in document["services"].items() if "gateway-admin" in networks(each)
     }
-    if near != {*nodes, "admin"}:
-        yield f"the Admin API is within reach of {sorted(near - {*nodes, 'admin'})}"
+    if near != {*nodes, *ADMINS}:
+        yield f"the Admin API is within reach of {sorted(near - {*nodes, *ADMINS})}"
+
+
+def _published_twice(document: Document) -> Iterator[str]:
+    """Two services that publish the same port of the machine: the second one never starts."""
+    taken: dict[str, str] = {}
+    for name, service in document["services"].items():
+        for published in service.get("ports", ()):
+            port = re.findall(r"\d+", str(published))[-2]
+            if port in taken:
+                yield f"port {port} is published by {taken[port]} and {name}"
+            taken[port] = name
 
 
 def _on_a_volume(path: str, node: Mapping[str, Any], document: Document) -> bool:

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -118,6 +119,10 @@ PLANTED: list[tuple[str, Plant]] = [
         lambda s: s["kong-1"]["environment"].pop("KONG_REQUEST_DEBUG"),
     ),
     ("kong: kong-1 keeps what it was told on no", lambda s: s["kong-1"].update(volumes=[])),
+    (
+        "port 8100 is published by admin and admin-2",
+        lambda s: s["admin-2"].update(ports=["127.0.0.1:${ADMIN_2_PORT:-8100}:8100"]),
+    ),
 ]
 
 
@@ -171,12 +176,24 @@ def test_the_load_balancer_names_every_kong_node_and_asks_whether_it_is_ready(
     assert listens.endswith(":8100")
 
 
-def test_admin_posts_to_every_kong_node(document: Document) -> None:
+@pytest.mark.parametrize("admin", shape.ADMINS)
+def test_each_admin_posts_to_every_kong_node(document: Document, admin: str) -> None:
     services = document["services"]
-    names = re.findall(r"//([^:]+):8001", services["admin"]["environment"]["KONG_ADMIN_URLS"])
-    near = shape.networks(services["admin"])
+    names = re.findall(r"//([^:]+):8001", services[admin]["environment"]["KONG_ADMIN_URLS"])
+    near = shape.networks(services[admin])
     found = [node for name in names for node in shape.reachable(name, near, document)]
     assert found == [name for name in services if name.startswith("kong")]
+
+
+@pytest.mark.parametrize("admin", shape.ADMINS)
+def test_the_command_line_in_an_admin_reaches_both(document: Document, admin: str) -> None:
+    service = document["services"][admin]
+    where = urlsplit(service["environment"]["ADMIN_URL"])
+    assert where.hostname is not None
+    found = shape.reachable(where.hostname, shape.networks(service), document)
+    assert found == [*shape.ADMINS]
+    for name in found:
+        assert document["services"][name]["environment"]["PORT"] == str(where.port)
 
 
 def test_prometheus_asks_only_services_that_exist_and_are_in_reach(document: Document) -> None:
@@ -199,7 +216,8 @@ def test_the_deployment_page_names_only_services_that_exist(document: Document) 
     verbs = r"up|restart|stop|logs|exec|run|ps|kill|start|build"
     commands = re.findall(rf"docker compose (?:--\S+ \S+ )*(?:{verbs})((?: [^\n`#|<]+)?)", text)
     assert len(commands) > 5
-    for words in commands:
+    for command in commands:
+        words = re.sub(r" -e \S+", "", command)  # the variable that `exec -e` hands over
         names = [word.split("=")[0] for word in words.split() if not word.startswith("-")]
         unknown = [name for name in names[:1] if name not in document["services"]]
         assert unknown == [], words

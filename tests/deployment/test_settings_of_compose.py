@@ -38,7 +38,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_service_is_told_its_settings_and_nothing_else(
     document: Document, secrets: Path
 ) -> None:
-    assert len(programs.ours(document)) == 20
+    assert len(programs.ours(document)) == 21
     assert programs.faults(document, secrets) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.every_service import EveryService, every_service
-from tests.product_ids import IDS, NO_IDS, lightly_escaped
+from tests.product_ids import IDS, LOOK_ALIKES, NO_IDS, lightly_escaped, segment
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def item_of(answer: httpx.Response) -> tuple[str, int]:
 
 
 def test_a_hostile_id_is_the_same_product_by_every_way(ways: EveryService) -> None:
-    assert len(set(IDS)) == len(IDS) >= 60
+    assert len(set(IDS)) == len(IDS) >= 50
     expected = {product_id: 10 + number for number, product_id in enumerate(IDS)}
     with ways.owner.cursor() as cursor:
         cursor.executemany("INSERT INTO sandbox.products VALUES (%s, %s)", [*expected.items()])
@@ -48,6 +48,21 @@ def test_a_hostile_id_is_the_same_product_by_every_way(ways: EveryService) -> No
             else:
                 assert item_of(answer) == (product_id, quantity), name
         assert ways.stored() == expected, (name, more)
+
+
+def test_operations_read_and_remove_a_look_alike_and_write_none(ways: EveryService) -> None:
+    for product_id in LOOK_ALIKES:
+        raw = product_id.encode()
+        refused = [ways.writing["admin PUT"](raw, 7), ways.writing["import"](raw, 7)]
+        assert [answer.status_code for answer in refused] == [400, 200], raw
+        assert refused[1].json()["refused"] == 1
+        assert ways.stored() == {}
+        reasons = [refused[0].json()["message"], refused[1].json()["refused_lines"][0]["reason"]]
+        assert all("no invisible characters: U+" in reason for reason in reasons), reasons
+        assert item_of(ways.writing["sandbox PUT"](raw, 5)) == (product_id, 5)
+        for name, read in ways.reading.items():
+            assert item_of(read(raw)) == (product_id, 5), name
+        assert ways.admin.delete(f"/sandbox/stock/{segment(raw)}").status_code == 204
 
 
 def test_what_can_be_no_id_is_refused_by_every_way_and_nothing_is_stored(

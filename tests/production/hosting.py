@@ -36,6 +36,7 @@ POLL = 0.2  # seconds; a look is a process of its own
 DONE = "service_completed_successfully"
 POSTGRES_PORT, VALKEY_PORT, ADMIN_PORT = 5432, 6379, 8001
 PROXY_PORT, STATUS_PORT, LOAD_BALANCER_PORT, PLAIN_PORT, SMTP_PORT = 8000, 8100, 8443, 8080, 1025
+ADMINS = ("admin", "admin-2")
 OURS = "${IMAGE"  # compose.yaml: ${IMAGE:-...}:${RELEASE:-...}
 SIGNALS = {
     "SIGQUIT": signal.SIGTERM
@@ -192,11 +193,10 @@ class Hosting:
         }
         if told.get("HOST") == "0.0.0.0":
             told["HOST"] = address
-        told["LOGNAME"] = "partnerapi"  # user 10001 in the image
         if "mailpit" in service.image:
             mails = self.volume(name)
             told = {"MAIL_HOST": address, "MAIL_PORT": str(SMTP_PORT), "MAIL_FOLDER": str(mails)}
-        if name == "admin":  # the embedded gateway looks services up, but not the counters
+        if name in ADMINS:  # the embedded gateway looks services up, but not the counters
             counters = self.network.of_service("valkey-counters")
             told["GATEWAY_COUNTERS_URL"] = f"valkey://{counters}:{VALKEY_PORT}/0"
         return {**told, **self._extra.get(name, {})}

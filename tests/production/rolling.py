@@ -24,7 +24,7 @@ ORDER = (
     *("relay", "scheduler", "worker", "slow-worker"),
     *("sandbox-query-1", "sandbox-query-2", "sandbox-webhooks-1", "sandbox-webhooks-2"),
     *("sandbox-relay", "sandbox-scheduler", "sandbox-worker", "sandbox-slow-worker"),
-    *("admin", "kong-1", "kong-2"),
+    *("admin", "admin-2", "kong-1", "kong-2"),
 )
 # What docs/deployment.md says to type between two that the load balancer chooses from.
 ALL_READY = REPOSITORY / "deploy" / "haproxy" / "all-ready.sh"

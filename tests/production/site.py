@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tests.production.hosting import (
 )
 
 PROFILES = frozenset({"core", "sandbox", "mail"})
-INTERNAL_PORT, ADMIN_API_PORT = 8103, 8100
+INTERNAL_PORT = 8103
 # What only a test may: endpoints of this machine, and retries that somebody waits for.
 SANDBOX_EXTRA = {"DEVELOPMENT_TARGETS": "true", "RETRY_DELAYS_SECONDS": SANDBOX_RETRY_DELAYS}
 WORKERS = ("sandbox-worker", "sandbox-slow-worker", "sandbox-scheduler")
@@ -40,6 +40,7 @@ class Site:
     products: list[str]  # live
     stock_url: str  # PostgreSQL, as the role that writes live stock
     mails: Path
+    token: str  # of an operator
 
 
 @contextlib.contextmanager
@@ -59,14 +60,18 @@ def running_site(folder: Path) -> Generator[Site]:
         for environment in Environment:
             seed(owner, environment)
         load_balancer = network.of_service("load-balancer")
+        token = partnerapi(
+            hosting, "tokens", "create", "site", "--role", "operator", "--in-database"
+        )
         yield Site(
             hosting,
             f"http://{load_balancer}:{PLAIN_PORT}",
             f"http://{load_balancer}:{INTERNAL_PORT}",
-            _keys(hosting),
+            _keys(hosting, token),
             [product_id for product_id, _ in products(Environment.LIVE)],
             network.replaced(secrets["live-stock-database-url"].strip()),
             hosting.volume("mail"),
+            token,
         )
 
 
@@ -78,19 +83,15 @@ def _secrets(folder: Path) -> dict[str, str]:
     return {each.stem: each.read_text() for each in made.glob("*.txt")}
 
 
-def _keys(hosting: Hosting) -> KeyRing:
-    """Make the partners of the demo, as operations do it: with a token and over HTTP."""
-    first = ("tokens", "create", "operations", "--role", "operator", "--in-database")
-    token = _partnerapi(hosting, hosting.environment("admin"), *first)
-    admin = f"http://{hosting.network.of_service('admin')}:{ADMIN_API_PORT}"
-    called = {"ADMIN_URL": admin, "ADMIN_TOKEN": token}
+def _keys(hosting: Hosting, token: str) -> KeyRing:
+    """Make the partners of the demo, as `docker compose exec admin partnerapi ...` does."""
     for each in TENANTS:
-        words = (each.name, "--tier", each.tier, "--contact", each.contact)
-        _partnerapi(hosting, called, "partners", "create", *words)
+        tier = ("--tier", each.tier, "--contact", each.contact)
+        partnerapi(hosting, "partners", "create", each.name, *tier, token=token)
     return {
         each.name: {
-            environment: _partnerapi(
-                hosting, called, "keys", "create", each.name, "--env", environment
+            environment: partnerapi(
+                hosting, "keys", "create", each.name, "--env", environment, token=token
             )
             for environment in Environment
         }
@@ -98,7 +99,15 @@ def _keys(hosting: Hosting) -> KeyRing:
     }
 
 
-def _partnerapi(hosting: Hosting, settings: Mapping[str, str], *arguments: str) -> str:
+def partnerapi(
+    hosting: Hosting, *arguments: str, token: str | None = None, within: str = "admin"
+) -> str:
+    """Run a command as `docker compose exec -e ADMIN_TOKEN` does; return what it prints."""
+    settings = hosting.environment(within)
+    # Docker finds both admins by the name; here a command calls the one that it runs beside.
+    settings["ADMIN_URL"] = f"http://{hosting.network.of_service(within)}:{settings['PORT']}"
+    if token is not None:
+        settings["ADMIN_TOKEN"] = token
     done = subprocess.run(
         [Path(sys.executable).parent / "partnerapi", *arguments],
         env={**os.environ, **settings},

@@ -1,6 +1,7 @@
 """Production: what compose.yaml starts, started as it says, does what the demo tells."""
 
 import json
+import time
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
@@ -15,9 +16,9 @@ from services.local.demo_webhooks import WebhookStory
 from services.local.program import SANDBOX_HOST
 from tests.production import watching
 from tests.production.composition import REPOSITORY
+from tests.production.hosting import ADMINS, PROXY_PORT
 from tests.production.rolling import roll
-from tests.production.site import Site, running_site
-from tools.waiting import wait_for
+from tests.production.site import Site, partnerapi, running_site
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.needs("haproxy")]
 
@@ -31,7 +32,6 @@ RESTARTED = (
 
 # Nothing where nothing failed.
 TARGETS = "kong_upstream_target_health"
-LOOK_EVERY = 0.2  # seconds
 MAY_BE_EMPTY = {  # what they show is a fault
     f'max by (upstream, target, address, state) ({TARGETS}{{state=~"unhealthy|dns_error"}}) == 1',
     'sum by (job, status) (rate(http_request_duration_seconds_count{status=~"0xx|5xx"}[5m]))',
@@ -68,12 +68,12 @@ def test_prometheus_reads_every_service_and_has_what_the_board_shows(
 ) -> None:
     with watching.prometheus(tmp_path / "prometheus", site.hosting.network) as client:
         not_read: list[Any] = []
-        wait_for(lambda: _all_read(client, not_read), not_read, 30, every=LOOK_EVERY)
+        watching.eventually(lambda: _all_read(client, not_read), 30, not_read)
         empty: list[str] = []
-        wait_for(lambda: _has_data(client, empty), empty, 30, every=LOOK_EVERY)
+        watching.eventually(lambda: _has_data(client, empty), 30, empty)
         # Some were pending before the first answers of what they look at.
         alerts: list[Any] = []
-        wait_for(lambda: _is_quiet(client, alerts), alerts, 30, every=LOOK_EVERY)
+        watching.eventually(lambda: _is_quiet(client, alerts), 30, alerts)
 
 
 @pytest.mark.usefixtures("steps")
@@ -87,7 +87,7 @@ def test_no_secret_is_in_a_log(site: Site) -> None:
     secrets = site.hosting.secrets() | keys
     assert len(secrets) > 15
     shown = f"/webhooks/{key[:12]}..."  # so the line was written, and not the key
-    wait_for(lambda: any(shown in log for log in site.hosting.logs().values()), shown)
+    watching.eventually(lambda: any(shown in log for log in site.hosting.logs().values()), 10)
     logs = site.hosting.logs().items()
     assert [(name, what) for name, log in logs for what, s in secrets.items() if s in log] == []
 
@@ -95,7 +95,7 @@ def test_no_secret_is_in_a_log(site: Site) -> None:
 def _all_read(client: httpx.Client, not_read: list[Any]) -> bool:
     targets = client.get("/api/v1/targets").json()["data"]["activeTargets"]
     not_read[:] = [(t["scrapeUrl"], t["lastError"]) for t in targets if t["health"] != "up"]
-    return len(targets) == 21 and not not_read  # all but migrate, stores and the like
+    return len(targets) == 22 and not not_read  # all but migrate, stores and the like
 
 
 def _is_quiet(client: httpx.Client, alerts: list[Any]) -> bool:
@@ -109,6 +109,29 @@ def _has_data(client: httpx.Client, empty: list[str]) -> bool:
     queries = {target["expr"] for panel in panels for target in panel.get("targets", [])}
     empty[:] = sorted(query for query in queries if not watching.found(client, query))
     return set(empty) <= MAY_BE_EMPTY and watching.found(client, TARGETS)
+
+
+@pytest.mark.parametrize(("away", "there"), [ADMINS, ADMINS[::-1]])
+def test_a_key_is_revoked_while_one_admin_restarts(site: Site, away: str, there: str) -> None:
+    hosting = site.hosting
+    key = partnerapi(hosting, "keys", "create", "qa", "--env", "live", token=site.token)
+    with httpx.Client(headers={"X-API-Key": key}, trust_env=False) as client:
+
+        def both_answer(status: int) -> bool:
+            nodes = [hosting.network.of_service(name) for name in ("kong-1", "kong-2")]
+            urls = [f"http://{node}:{PROXY_PORT}/partner/v1/webhooks" for node in nodes]
+            return {client.get(url).status_code for url in urls} == {status}
+
+        watching.eventually(lambda: both_answer(200), 10)
+        hosting.stop(away)
+        began = time.monotonic()
+        partnerapi(hosting, "keys", "revoke", key, "--yes", token=site.token, within=there)
+        watching.eventually(lambda: both_answer(401), 10)
+        took = time.monotonic() - began
+    hosting.start(away)
+    hosting.wait_healthy(away)
+    print(f"{took:.2f} s")
+    assert took < 5.0  # A2, with the start of the command line
 
 
 def test_a_partner_notices_no_restart(site: Site, tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
 """Stock, its daily file: `product_id,quantity` lines read one by one, the wrong ones with a reason.
 
-Each line stands for itself: a quote that is left open spoils its own line and no other.
+Each line stands for itself. A quote that is left open spoils its own line and no other, unless a
+line behind it closes the quote: then all of them are one value with a line break, which is no id.
 """
 
 import codecs
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, NamedTuple
 
 from services.admin.refusals import InvalidError
 from services.admin.stock.rows import QUANTITY_MOST, check_id
+from services.admin.stock.visible import check_visible
 from services.core.wording import counted
 
 COLUMNS = ["product_id", "quantity"]
@@ -20,6 +22,9 @@ FAULTLESS_DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 # A field and the comma or end behind it; possessive, so that no line takes more than one pass.
 FIELD = re.compile(r'[ \t]*+(?:"((?:[^"]|"")*+)"[ \t]*+|((?!")[^,]*+))(,|$)')
+
+# The rest of a value in quotes that an earlier line has begun.
+CLOSING = re.compile(r'(?:[^"]|"")*+"[ \t]*+(?:,|$)')
 
 # What people save by mistake, by its first bytes.
 OTHER_FORMS = {
@@ -52,6 +57,11 @@ class Skipped(NamedTuple):
     line: int
 
 
+Outcome = Good | Wrong | Skipped
+# A line's text without spaces around it, and its outcome if it stands for itself.
+Line = tuple[str, Outcome]
+
+
 class StockFile:
     """Reads a file once, in bounded memory; its SHA-256 is complete at the end."""
 
@@ -59,47 +69,95 @@ class StockFile:
         """Take an open file, at its beginning."""
         self._source = source
         self._hash = hashlib.sha256()
+        self._last = b""
 
     @property
     def sha256(self) -> str:
         """The SHA-256, in hex, of what was read so far."""
         return self._hash.hexdigest()
 
-    def lines(self) -> Iterator[Good | Wrong | Skipped]:
-        """Yield what each line says. Raises InvalidError when it is no such file at all."""
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the line read last has a line end; a file that was cut has none."""
+        return self._last.endswith(b"\n")
+
+    def lines(self) -> Iterator[Outcome]:
+        """Return the outcome of each line. Raises InvalidError when this is no such file at all."""
+        return refuse_line_breaks(self._lines())
+
+    def _lines(self) -> Iterator[Line]:
         may_be_header = True
         number = 0
-        while raw := self._source.readline(LINE_MOST):
+        while raw := self._read():
             number += 1
-            self._hash.update(raw)
             if number == 1:
                 refuse_other_forms(raw)
                 raw = raw.removeprefix(codecs.BOM_UTF8)
-            told = self._told(number, raw, may_be_header=may_be_header)
-            may_be_header = may_be_header and isinstance(told, Skipped) and not raw.strip()
-            yield told
+            text, outcome = self._line(number, raw, may_be_header=may_be_header)
+            may_be_header = may_be_header and isinstance(outcome, Skipped) and not text
+            yield text, outcome
         if number == 0:
             msg = "the file is empty"
             raise InvalidError(msg)
 
-    def _told(self, number: int, raw: bytes, *, may_be_header: bool) -> Good | Wrong | Skipped:
+    def _line(self, number: int, raw: bytes, *, may_be_header: bool) -> Line:
         if len(raw) >= LINE_MOST and not raw.endswith(b"\n"):
             self._skip_rest()
-            return Wrong(number, f"longer than {LINE_MOST} bytes")
+            return "", Wrong(number, f"longer than {LINE_MOST} bytes")
         try:
             text = raw.decode().strip(" \t\r\n")
         except UnicodeDecodeError as exc:
-            return Wrong(number, f"not UTF-8: byte {raw[exc.start]:#04x} at {exc.start + 1}")
+            reason = f"not UTF-8: byte {raw[exc.start]:#04x} at {exc.start + 1}"
+            return "", Wrong(number, reason)
         if not text or (may_be_header and is_header(number, text)):
-            return Skipped(number)
-        return read_line(number, text)
+            return text, Skipped(number)
+        return text, read_line(number, text)
+
+    def _read(self) -> bytes:
+        """Return a line of at most LINE_MOST bytes; none at the end of the file."""
+        if raw := self._source.readline(LINE_MOST):
+            self._hash.update(raw)
+            self._last = raw
+        return raw
 
     def _skip_rest(self) -> None:
         """Read to the end of a line that is too long to be one."""
-        while part := self._source.readline(LINE_MOST):
-            self._hash.update(part)
-            if part.endswith(b"\n"):
-                return
+        while not self.is_terminated and self._read():
+            pass
+
+
+def refuse_line_breaks(lines: Iterable[Line]) -> Iterator[Outcome]:
+    """Yield outcomes, a refusal for each line of a value in quotes that has a line break.
+
+    Lines behind a quote that is left open wait for one that closes it, within LINE_MOST characters.
+    """
+    opened = 0  # the number of the line that leaves a quote open
+    room = 0  # characters that the value may still have
+    waiting: list[Outcome] = []
+    for text, outcome in lines:
+        leaves_open = isinstance(outcome, Wrong) and has_odd_quotes(text)
+        if not opened and not leaves_open:
+            yield outcome
+            continue
+        room -= len(text) + 1
+        if opened and CLOSING.match(text):
+            for each in (*waiting, outcome):
+                yield Wrong(each.line, f"within the quotes that line {opened} opens")
+            waiting.clear()
+            opened = 0 if has_odd_quotes(text) else opened
+        elif leaves_open or room < 0:
+            yield from (*waiting, outcome)
+            waiting.clear()
+            opened = outcome.line if leaves_open else 0
+            room = LINE_MOST
+        else:
+            waiting.append(outcome)
+    yield from waiting
+
+
+def has_odd_quotes(text: str) -> bool:
+    """Say whether a line opens a value in quotes that it does not close, or the other way round."""
+    return text.count('"') % 2 == 1
 
 
 def refuse_other_forms(beginning: bytes) -> None:
@@ -122,7 +180,7 @@ def is_header(number: int, text: str) -> bool:
 
 
 def read_line(number: int, text: str) -> Good | Wrong:
-    """Return what a line says that is not blank, spaces around it taken off."""
+    """Return the outcome of a line that is not blank, spaces around it taken off."""
     fields = fields_of(text)
     if fields is None:
         return Wrong(number, "a quote is left open, or something follows a closing quote")
@@ -131,6 +189,7 @@ def read_line(number: int, text: str) -> Good | Wrong:
     product_id, digits = fields
     try:
         check_id(product_id)
+        check_visible(product_id)
     except InvalidError as exc:
         return Wrong(number, str(exc))
     if not FAULTLESS_DIGITS.fullmatch(digits) or int(digits) > QUANTITY_MOST:

@@ -1,8 +1,6 @@
 """Stock over HTTP: one product, lists, and the daily file."""
 
-import asyncio
 import tempfile
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -16,11 +14,13 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
 from services.admin.pages import LIMIT, Listing, page_of
-from services.admin.stock.importing import BrokenOffError, Import, ImportOptions, ImportReport
+from services.admin.stock.importing import RATE, Import, ImportOptions, ImportReport
 from services.admin.stock.rows import StockFilter, get_stock, list_stock, remove_stock, set_stock
+from services.admin.stock.running import JsonLines, RunningImport, running
 from services.admin.tokens.rows import Token
 from services.core.environments import Environment
 from services.core.errors import ErrorCode, PartnerError
+from services.core.headers import JSON_LINES
 from services.core.http.bodies import body_parts
 from services.core.http.paths import path_segments
 from services.domain.stock import Item, StockStatus
@@ -110,40 +110,62 @@ async def import_products(
     add: bool = False,
     all_or_nothing: bool = False,
     dry_run: bool = False,
+    allow_unterminated: bool = False,
+    confirm_zeroing: bool = False,
+    rate: int = RATE,
     file_name: str = "",
-) -> ImportReport:
+) -> Response[ImportReport]:
     """Take the daily file as it is sent; `file_name` is for the audit log.
 
     Products that are not there yet are refused unless `add=true`. A line that is refused stops no
-    other, unless `all_or_nothing=true`; `dry_run=true` tells what would change.
+    other, unless `all_or_nothing=true`; `dry_run=true` tells what would change. A file whose last
+    line has no line end may be cut and needs `allow_unterminated=true`; one that sets more than
+    half of the products in stock to 0 needs `confirm_zeroing=true`. `rate` is how many changes a
+    second are made at most.
+
+    With `Accept: application/x-ndjson` the answer is lines of JSON: `{"done", "total"}` from time
+    to time, and a last one with `report` or `error`.
     """
     _require_csv(request)
-    options = ImportOptions(add=add, all_or_nothing=all_or_nothing, dry_run=dry_run)
-    ending = threading.Event()
-    run = Import(
-        admin, request.user, environment, options, stopping=ending.is_set, sleep=ending.wait
+    options = ImportOptions(
+        add=add,
+        all_or_nothing=all_or_nothing,
+        dry_run=dry_run,
+        allow_unterminated=allow_unterminated,
+        confirm_zeroing=confirm_zeroing,
+        rate=rate,
     )
-    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as file:
+
+    def make(started: RunningImport) -> Import:
+        return Import(
+            admin,
+            request.user,
+            environment,
+            options,
+            progress=started.note,
+            stopping=started.ending.is_set,
+            sleep=started.ending.wait,
+        )
+
+    run = running(make, await _received(request), file_name)
+    if JSON_LINES in request.headers.get("accept", ""):
+        return JsonLines(request, run)
+    async with run as started:
+        await started.has_ended()
+        return Response(started.report())
+
+
+async def _received(request: OperatorRequest) -> IO[bytes]:
+    """Return the file of a body, at its beginning. Raises PartnerError (400, 413, 415)."""
+    file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 -- the import closes it
+    try:
         async for part in body_parts(request.scope, request.receive, limit=FILE_MOST):
             file.write(part)
-        file.seek(0)
-        return await _to_the_end(run, file, file_name, ending)
-
-
-async def _to_the_end(
-    run: Import, file: IO[bytes], name: str, ending: threading.Event
-) -> ImportReport:
-    """Run an import in a thread; when the server ends, let it end in order first."""
-    task = asyncio.ensure_future(asyncio.to_thread(run.run, file, name))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        ending.set()
-        await asyncio.wait({task})
-        task.exception()  # how far it came is in the audit log; nobody is there to be told
+    except BaseException:
+        file.close()
         raise
-    except BrokenOffError as exc:
-        raise PartnerError(ErrorCode.SERVICE_UNAVAILABLE, str(exc)) from exc
+    file.seek(0)
+    return file
 
 
 def _require_csv(request: OperatorRequest) -> None:

@@ -1,6 +1,6 @@
 """Stock, its import: a daily file becomes changes, in batches that hold nobody up.
 
-file -> lines (stock_csv) -> scratch by product (stock_scratch) -> short transactions here. The
+file -> lines (csv.py) -> scratch by product (scratch.py) -> short transactions here. The
 schema's triggers number each change and write the outbox, as for any other writer.
 """
 
@@ -15,7 +15,7 @@ from psycopg import errors
 
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
-from services.admin.refusals import ConflictError
+from services.admin.refusals import ConflictError, InvalidError
 from services.admin.stock.csv import Good, StockFile, Wrong
 from services.admin.stock.rows import for_products
 from services.admin.stock.scratch import Scratch, Wanted
@@ -26,6 +26,7 @@ from services.core.wording import counted
 BATCH = 500  # products of a transaction: about 30 ms, during which it locks what it changes
 # Changes a second; the relay carries about 4,500, and other changes wait behind an import's (W6).
 RATE = 4_000
+RATE_MOST = 1_000_000
 TRIES = 5  # of a batch that lost to a removal or a deadlock
 LISTED_MOST = 1_000  # refused lines that a report names
 
@@ -38,7 +39,15 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     add: bool = False  # add products that there are not yet; else their lines are refused
     all_or_nothing: bool = False
     dry_run: bool = False
+    allow_unterminated: bool = False  # take a file whose last line has no line end
+    confirm_zeroing: bool = False  # set more than half of what is in stock to 0
     rate: int = RATE  # changes a second at most
+
+    def __post_init__(self) -> None:
+        """Raise InvalidError for a rate that is no rate."""
+        if not 1 <= self.rate <= RATE_MOST:
+            msg = f"`rate` must be a whole number from 1 to {RATE_MOST}"
+            raise InvalidError(msg)
 
 
 class RefusedLine(msgspec.Struct, frozen=True, order=True):
@@ -117,7 +126,7 @@ class Import:
         self._sleep = sleep
 
     def run(self, source: IO[bytes], name: str) -> ImportReport:
-        """Take a file. Raises InvalidError when it is no such file, BrokenOffError.
+        """Take a file. Raises InvalidError when it is no such file, ConflictError, BrokenOffError.
 
         Raises ExternalTextError for a name that the audit log can't keep.
         """
@@ -126,6 +135,8 @@ class Import:
         report = ImportReport(file=name, sha256="", dry_run=self._options.dry_run, written=False)
         with Scratch() as scratch:
             self._read(source, scratch, report)
+            if not self._options.confirm_zeroing:
+                self._refuse_zeroing(scratch)
             if self._options.dry_run or self._options.all_or_nothing:
                 looked = msgspec.structs.replace(report, refused_lines=[*report.refused_lines])
                 self._go_through(scratch, looked, self._look)
@@ -150,6 +161,32 @@ class Import:
         for wrong in scratch.take_out_contradictions():
             refuse(report, wrong.line, wrong.reason)
         report.sha256 = file.sha256
+        if report.read == 0:
+            msg = "the file has no line with a product"
+            raise InvalidError(msg)
+        if not file.is_terminated and not self._options.allow_unterminated:
+            msg = (
+                f"line {report.read + report.skipped}, the last one, has no line end, so the file"
+                " may be cut: if it is whole, send allow_unterminated=true (--allow-unterminated)"
+            )
+            raise InvalidError(msg)
+
+    def _refuse_zeroing(self, scratch: Scratch) -> None:
+        """Raise ConflictError for a file that sets more than half of what is in stock to 0."""
+        emptied = 0
+        with self._admin.reading() as connection:
+            statement = for_products(COUNT_IN_STOCK, self._environment)
+            in_stock = connection.execute(statement).fetchall()[0][0]
+            statement = for_products(COUNT_THESE_IN_STOCK, self._environment)
+            for ids in scratch.zeros():
+                emptied += connection.execute(statement, {"ids": ids}).fetchall()[0][0]
+        if 2 * emptied > in_stock:
+            msg = (
+                f"the file would set {emptied:,} of the {counted(in_stock, 'product')} that"
+                f" {self._environment} has in stock to 0: if that is right, send"
+                " confirm_zeroing=true (--yes)"
+            )
+            raise ConflictError(msg)
 
     def _write(self, scratch: Scratch, report: ImportReport, began: float) -> None:
         """Write every batch, and a line in the audit log before the first and after the last.
@@ -286,6 +323,12 @@ def refuse(report: ImportReport, line: int, reason: str) -> None:
     if len(report.refused_lines) >= 2 * LISTED_MOST:
         report.refused_lines = sorted(report.refused_lines)[:LISTED_MOST]
 
+
+COUNT_IN_STOCK = "SELECT count(*) FROM {products} WHERE quantity > 0"
+
+COUNT_THESE_IN_STOCK = """
+SELECT count(*) FROM {products} WHERE quantity > 0 AND product_id = ANY(%(ids)s)
+"""
 
 SELECT_PRESENT = """
 SELECT product_id, quantity FROM {products} WHERE product_id = ANY(%(ids)s)

@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow, class_row
 from services.admin.changes import Change
 from services.admin.pages import Listing, Page, listing
 from services.admin.refusals import ConflictError, InvalidError, NotFoundError
+from services.admin.stock.visible import check_visible
 from services.core.environments import Environment
 from services.core.errors import PartnerError
 from services.core.http.inputs import check_product_id
@@ -97,6 +98,7 @@ def set_stock(
     Where the quantity is as it was nothing changes and nothing is noted. Raises RefusedError.
     """
     check_id(product_id)
+    check_visible(product_id)
     check_quantity(quantity)
     values: dict[str, object] = {"product_id": product_id, "quantity": quantity}
     row = _upsert(change.connection, for_products(SET_ONE, environment), values)

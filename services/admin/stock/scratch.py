@@ -86,6 +86,12 @@ class Scratch:
             yield [Wanted(*row) for row in found]
             after = found[-1][0]
 
+    def zeros(self) -> Iterator[list[str]]:
+        """Yield the ids of products whose quantity is 0, in batches."""
+        zeros = self._database.execute("SELECT DISTINCT product_id FROM lines WHERE quantity = 0")
+        while found := zeros.fetchmany(LOAD_BATCH):
+            yield [product_id for (product_id,) in found]
+
     def count(self) -> int:
         """Return how many lines there are."""
         return int(self._database.execute("SELECT count(*) FROM lines").fetchone()[0])

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
+from services.admin.refusals import ConflictError, InvalidError
 from services.admin.settings import AdminSettings
 from services.admin.stock.importing import BrokenOffError, Import, ImportOptions, ImportReport
 from services.admin.tokens.rows import Role
@@ -44,8 +45,8 @@ def admin(database: Database, tmp_path: Path) -> Generator[AdminProcess]:
 
 
 @pytest.fixture
-def run(database: Database) -> CommandLine:
-    return CommandLine(settings_for(database))
+def run(admin: AdminProcess) -> CommandLine:
+    return admin.run
 
 
 @pytest.fixture
@@ -198,7 +199,7 @@ def test_a_file_whose_name_is_not_utf8_is_refused_before_anything_is_changed(
     file = tmp_path / os.fsdecode(b"Stand J\xe4nner.csv")
     file.write_bytes(b"A,1\n")
     result = run("stock", "import", str(file), "--env", "live")
-    assert (result.exit_code, "`file_name` must be UTF-8" in result.stderr) == (2, True)
+    assert (result.exit_code, "is not UTF-8: b'" in result.stderr) == (2, True)
     assert (present(owner)["A"], begun(owner), noted(owner)) == (5, {}, [])
 
 
@@ -279,15 +280,33 @@ def test_all_or_nothing_writes_nothing_when_a_line_is_refused(
     assert present(owner) == {"A": 1, "B": 6, "C": 5}
 
 
+# Each with one sentence when it is not 0.
+EXITS = [
+    (b"A,1\n", "", 0),
+    (b"A,2\nB,x\n", "", 3),
+    (b"A,2\nB\xff,3\n", "", 3),
+    (b"A,2\nB\xe2\x80\x8b,3\n", "--add", 3),
+    (b"B,x\n", "", 1),
+    (b"", "", 1),
+    (b"product_id,quantity\n", "", 1),
+    (b"A,3\nB,1", "", 1),
+    (b"A,3\nB,1", "--allow-unterminated", 0),
+    (b"A,0\nB,0\n", "", 1),
+    (b"A,0\nB,0\n", "--yes", 0),
+]
+
+
 @pytest.mark.usefixtures("three")
 def test_exit_codes_tell_scripts_how_it_went(
     run: CommandLine, owner: Owner, tmp_path: Path
 ) -> None:
-    for content, code in [(b"A,1\n", 0), (b"A,2\nB,x\n", 3), (b"B,x\n", 1), (b"", 1)]:
+    for content, options, code in EXITS:
         (tmp_path / "f.csv").write_bytes(content)
-        assert run(f"stock import {tmp_path}/f.csv --env live").exit_code == code, content
+        result = run(f"stock import {tmp_path}/f.csv --env live {options}")
+        assert result.exit_code == code, (content, options, result.output)
+        assert len(result.stderr.splitlines()) == (code > 0), result.stderr
     assert run("stock import no-such-file --env live").exit_code == 2
-    assert present(owner)["A"] == 2
+    assert present(owner) == {"A": 0, "B": 0, "C": 5}
 
 
 @pytest.mark.usefixtures("three")
@@ -305,6 +324,9 @@ def test_standard_input_is_a_file_too(run: CommandLine, owner: Owner) -> None:
 
 UNREADABLE: list[tuple[bytes, dict[str, str], int, str]] = [
     (b"", CSV, 400, "the file is empty"),
+    (b"product_id,quantity\n", CSV, 400, "the file has no line with a product"),
+    (b"\xef\xbb\xbf\n\n", CSV, 400, "the file has no line with a product"),
+    (b"A,9\nA,1", CSV, 400, "line 2, the last one, has no line end"),
     (b"PK\x03\x04", CSV, 400, "a spreadsheet"),
     (b"A,1", {"Content-Type": "application/json"}, 415, "Content-Type: text/csv"),
     (b"A,1", {"Content-Type": "text/csv; charset=latin-1"}, 415, "Content-Type: text/csv"),
@@ -325,18 +347,143 @@ def test_a_body_that_cannot_be_read_is_refused_as_a_whole(
     assert noted(owner) == []
 
 
+def streamed(admin: AdminProcess, path: str, content: bytes) -> list[dict[str, Any]]:
+    """Return the JSON lines of an import."""
+    headers = {**CSV, "Accept": "application/x-ndjson"}
+    with admin.client().stream("POST", path, content=content, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == "application/x-ndjson"
+        assert answer.headers["Cache-Control"] == "no-store"
+        return [json.loads(line) for line in answer.iter_lines()]
+
+
+def test_a_long_import_says_how_far_it_is_and_ends_with_the_report(
+    admin: AdminProcess, owner: Owner
+) -> None:
+    content = lines((f"NEW-{number:04}", 9_999) for number in range(2_000))
+    *progress, last = streamed(admin, "/live/stock/import?add=true&rate=1500", content)
+    assert progress
+    assert {each["total"] for each in progress} == {2_000}
+    done = [each["done"] for each in progress]
+    assert done == sorted(set(done))
+    assert list(last) == ["report"]
+    assert counts(last["report"]) == {"added": 2_000}
+    assert counts(noted(owner)[0]) == {"added": 2_000}
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (b"A,1", "INVALID_REQUEST", "has no line end"),
+        (b"A,0\nB,0\n", "CONFLICT", "would set 2 of the 3 products"),
+    ],
+)
+def test_the_last_line_of_an_import_that_is_refused_is_the_error(
+    admin: AdminProcess, owner: Owner, content: bytes, code: str, words: str
+) -> None:
+    [last] = streamed(admin, "/live/stock/import", content)
+    error = last["error"]
+    assert (error["code"], words in error["message"], bool(error["request_id"])) == (
+        code,
+        True,
+        True,
+    )
+    assert (changes(owner), begun(owner)) == ([], {})
+
+
+def test_an_import_goes_on_when_its_client_goes_away(admin: AdminProcess, owner: Owner) -> None:
+    content = lines((f"NEW-{number:04}", 9_999) for number in range(3_000))
+    headers = {**CSV, "Accept": "application/x-ndjson"}
+    path = "/live/stock/import?add=true&rate=3000"
+    with admin.client().stream("POST", path, content=content, headers=headers) as answer:
+        wait_for(lambda: changes_to(owner, 9_999) > 0, "the import has begun")
+        answer.close()
+    wait_for(lambda: len(noted(owner)) == 1, "the import has ended")
+    assert counts(noted(owner)[0]) == {"added": 3_000}
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("content", [b"A,9\nB,1", b"A,9\nB,1\n ", b"A,9\r\nB,1\r"])
+def test_a_file_that_may_be_cut_changes_nothing_unless_it_is_said_to_be_whole(
+    database: Database, owner: Owner, content: bytes
+) -> None:
+    for options in (ImportOptions(), ImportOptions(dry_run=True), ImportOptions(add=True)):
+        with pytest.raises(InvalidError, match="has no line end, so the file may be cut"):
+            imported(database, content, options=options)
+    assert (changes(owner), begun(owner)) == ([], {})
+    assert imported(database, content, options=ImportOptions(allow_unterminated=True)).changed == 2
+    assert noted(owner)[0]["options"]["allow_unterminated"] is True
+
+
+# Of A, B and C, 5 of each, and Z, 0 of it.
+ZEROING = [
+    (b"A,0\nB,0\n", "2 of the 3 products"),
+    (b"A,0\nB,0\nC,0\nZ,0\n", "3 of the 3 products"),
+    (b"A,0\nA,0\nB,0\nC,7\n", "2 of the 3 products"),
+    (b"A,0\nNONE-1,0\nNONE-2,0\nZ,0\n", None),  # one of what is in stock
+    (b"A,0\nB,0\nB,1\n", None),  # nobody knows of B
+    (b"A,0\nB,7\nC,7\n", None),
+]
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize(("content", "words"), ZEROING)
+def test_a_file_that_sets_more_than_half_of_the_stock_to_0_must_be_confirmed(
+    database: Database, owner: Owner, content: bytes, words: str | None
+) -> None:
+    owner.execute("INSERT INTO live.products VALUES ('Z', 0)")
+    owner.execute("DELETE FROM live.stock_changes")
+    if words is not None:
+        for options in (ImportOptions(), ImportOptions(dry_run=True), ImportOptions(add=True)):
+            with pytest.raises(ConflictError, match=words):
+                imported(database, content, options=options)
+        assert (changes(owner), begun(owner)) == ([], {})
+    options = ImportOptions(confirm_zeroing=words is not None)
+    assert imported(database, content, options=options).changed > 0
+    assert present(owner)["A"] == 0
+
+
+def test_many_products_set_to_0_are_counted_to_the_last(database: Database, owner: Owner) -> None:
+    ids = [f"P-{number}" for number in range(12_000)]
+    owner.execute("DELETE FROM live.products")
+    owner.execute("INSERT INTO live.products SELECT unnest(%s::text[]), 5", [ids])
+    with pytest.raises(ConflictError, match=r"set 6,001 of the 12,000 products that live has"):
+        imported(database, lines((product_id, 0) for product_id in ids[:6_001]))
+    dry_run = ImportOptions(dry_run=True)
+    assert imported(database, lines((i, 0) for i in ids[:6_000]), options=dry_run).changed == 6_000
+
+
+def test_where_nothing_is_in_stock_nothing_has_to_be_confirmed(
+    database: Database, owner: Owner
+) -> None:
+    owner.execute("DELETE FROM live.products")
+    report = imported(database, b"A,0\nB,0\n", options=ImportOptions(add=True))
+    assert report.added == 2
+
+
+@pytest.mark.parametrize("rate", ["0", "1000001"])
+def test_a_rate_that_is_none_is_refused(shared_admin: AdminProcess, rate: str) -> None:
+    answer = shared_admin.client().post(
+        f"/live/stock/import?rate={rate}", content=b"A,1\n", headers=CSV
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+    assert "`rate` must be a whole number from 1" in answer.json()["message"]
+
+
 @pytest.mark.long
-def test_a_service_that_ends_lets_an_import_end_in_order(admin: AdminProcess, owner: Owner) -> None:
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+def test_a_service_that_ends_lets_an_import_end_in_order(
+    admin: AdminProcess, owner: Owner, accept: str
+) -> None:
     """It would take 15 s; the service drains for 8 s, then the import notes how far it came."""
     content = lines((f"NEW-{number:05}", 9_999) for number in range(60_000))
-    answers: list[object] = []
 
     def post() -> None:
         with contextlib.suppress(httpx.TransportError):
-            answer = admin.client(timeout=30).post(
-                "/live/stock/import?add=true", content=content, headers=CSV
+            admin.client(timeout=30).post(
+                "/live/stock/import?add=true", content=content, headers={**CSV, "Accept": accept}
             )
-            answers.append(answer.status_code)
 
     thread = threading.Thread(target=post)
     thread.start()
@@ -348,6 +495,47 @@ def test_a_service_that_ends_lets_an_import_end_in_order(admin: AdminProcess, ow
     assert entry["broken_off"] == "the program is ending"
     assert entry["added"] + entry["not_reached"] == 60_000
     assert len(present(owner)) == 5_000 + entry["added"]
+
+
+@pytest.mark.usefixtures("three")
+def test_a_refused_import_with_json_is_an_error_of_the_one_shape(
+    run: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "f.csv").write_bytes(b"A,0\nB,0\n")
+    result = run(f"stock import {tmp_path}/f.csv --env live --json")
+    error = json.loads(result.stderr)
+    assert (result.exit_code, result.stdout, error["code"]) == (1, "", "CONFLICT")
+    assert "would set 2 of the 3 products that live has in stock to 0" in error["message"]
+    assert "--yes" in error["message"]
+    assert error["request_id"]
+
+
+def test_progress_is_lines_of_json_where_nobody_looks(
+    run: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cli.progress.LINES_EVERY", 0.0)
+    (tmp_path / "f.csv").write_bytes(lines((f"NEW-{number:04}", 9_999) for number in range(2_000)))
+    result = run(f"stock import {tmp_path}/f.csv --env live --add --rate 1500 --json")
+    assert counts(json.loads(result.stdout)) == {"added": 2_000}
+    progress = [json.loads(line) for line in result.stderr.splitlines()]
+    assert progress
+    assert {(each["total"], each["of"]) for each in progress} == {(2_000, "lines")}
+
+
+def test_an_import_whose_admin_is_killed_says_that_it_may_be_done(
+    run: CommandLine, admin: AdminProcess, owner: Owner, tmp_path: Path
+) -> None:
+    (tmp_path / "f.csv").write_bytes(lines((f"NEW-{number:05}", 9_000) for number in range(20_000)))
+
+    def kill_once_begun() -> None:
+        wait_for(lambda: changes_to(owner, 9_000) > 0, "the import has begun")
+        admin.running.process.kill()
+
+    killer = threading.Thread(target=kill_once_begun)
+    killer.start()
+    result = run(f"stock import {tmp_path}/f.csv --env live --add")
+    killer.join(timeout=30)
+    assert (result.exit_code, "look in the audit log" in result.stderr) == (4, True), result.stderr
 
 
 def test_a_report_names_the_first_thousand_refused_lines(database: Database) -> None:
@@ -365,7 +553,11 @@ PIECES = st.sampled_from(["A", "B", "D", ",", ",", ",1", ",2", "\n", "\n", '"', 
 )
 @pytest.mark.usefixtures("three")
 def test_every_line_is_accounted_for(database: Database, content: str, add: bool) -> None:
-    options = ImportOptions(add=add, rate=1_000_000)
+    options = ImportOptions(add=add, rate=1_000_000, allow_unterminated=True)
+    if not content.strip():
+        with pytest.raises(InvalidError, match="no line with a product"):
+            imported(database, content.encode(), options=options)
+        return
     report = imported(database, content.encode(), options=options)
     taken = report.changed + report.unchanged + report.added
     assert report.read == taken + report.refused
@@ -467,11 +659,9 @@ def test_a_run_that_breaks_off_says_how_far_it_came_and_can_be_run_again(
     assert (again.changed, again.unchanged) == (700, 500)
 
 
-def test_a_connection_that_dies_is_told_with_how_far_it_came(
-    run: CommandLine, database: Database, owner: Owner, tmp_path: Path
-) -> None:
-    ids = sorted(present(owner))[:2_000]
-    (tmp_path / "f.csv").write_bytes(lines((product_id, 9_000) for product_id in ids))
+@contextlib.contextmanager
+def connections_killed_once_begun(owner: Owner) -> Generator[None]:
+    """End all sessions of admin as soon as an import has changed something."""
     kill = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE usename = 'admin' AND datname = current_database()"
@@ -484,15 +674,35 @@ def test_a_connection_that_dies_is_told_with_how_far_it_came(
 
     killer = threading.Thread(target=kill_once_begun, daemon=True)
     killer.start()
-    result = run(f"stock import {tmp_path}/f.csv --env live --rate 1000")
+    yield
     killer.join(timeout=10)
+
+
+def test_an_import_that_loses_postgresql_says_how_far_it_came(
+    run: CommandLine, owner: Owner, tmp_path: Path
+) -> None:
+    ids = sorted(present(owner))[:2_000]
+    (tmp_path / "f.csv").write_bytes(lines((product_id, 9_000) for product_id in ids))
+    with connections_killed_once_begun(owner):
+        result = run(f"stock import {tmp_path}/f.csv --env live --rate 1000")
     assert result.exit_code == 4, result.output
     assert "broken off" in result.stderr
-    assert "The audit log has only the beginning of this run" in result.stderr
-    assert (len(begun(owner)), noted(owner)) == (1, [])
+    [entry] = noted(owner)
+    assert "terminating connection" in entry["broken_off"]
+    assert entry["not_reached"] > 0
     again = run.json(f"stock import {tmp_path}/f.csv --env live")
     assert again["changed"] + again["unchanged"] == 2_000
     assert again["unchanged"] >= 500
+
+
+def test_an_end_that_cannot_be_noted_is_said(database: Database, owner: Owner) -> None:
+    content = lines((product_id, 9_000) for product_id in sorted(present(owner))[:2_000])
+    with (
+        connections_killed_once_begun(owner),
+        pytest.raises(BrokenOffError, match="audit log has only the beginning of this run"),
+    ):
+        imported(database, content, options=ImportOptions(rate=1_000))
+    assert (len(begun(owner)), noted(owner)) == (1, [])
 
 
 def changes_to(owner: Owner, quantity: int) -> int:

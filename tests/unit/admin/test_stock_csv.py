@@ -1,5 +1,6 @@
 """The daily file, line by line."""
 
+import csv
 import hashlib
 import io
 import time
@@ -64,6 +65,20 @@ def test_a_line_in_any_usual_spelling_is_read(line: bytes, product_id: str, quan
         (b'"A"B,5', "a quote is left open, or something follows a closing quote"),
         (b"A\xff,5", "not UTF-8: byte 0xff at 2"),
         (b"A" * 5_000 + b",5", "longer than 4096 bytes"),
+        ("A\u00a0,5".encode(), "no invisible characters: U+00A0 NO-BREAK SPACE at character 2"),
+        ("\u200bA,5".encode(), "U+200B ZERO WIDTH SPACE at character 1"),
+        ("A\u00adB,5".encode(), "U+00AD SOFT HYPHEN"),
+        ("A\u202eB,5".encode(), "U+202E RIGHT-TO-LEFT OVERRIDE"),
+        ("A\u2066,5".encode(), "U+2066 LEFT-TO-RIGHT ISOLATE"),
+        ("A\u2028B,5".encode(), "U+2028 LINE SEPARATOR"),
+        ("A\u2029,5".encode(), "U+2029 PARAGRAPH SEPARATOR"),
+        ("A\u3000B,5".encode(), "U+3000 IDEOGRAPHIC SPACE"),
+        ("A\u3164,5".encode(), "U+3164 HANGUL FILLER"),
+        ("A\u2800,5".encode(), "U+2800 BRAILLE PATTERN BLANK"),
+        ("A\ufe0f,5".encode(), "U+FE0F VARIATION SELECTOR-16"),
+        ("A\U000e0041,5".encode(), "U+E0041 TAG LATIN CAPITAL LETTER A"),
+        (b'"A ",5', "U+0020 SPACE at character 2"),
+        (b'" A",5', "U+0020 SPACE at character 1"),
     ],
 )
 def test_a_wrong_line_is_told_and_the_next_one_is_read_all_the_same(
@@ -86,6 +101,84 @@ def test_a_header_and_blank_lines_are_skipped(header: bytes) -> None:
 
 def test_a_mark_of_utf_8_belongs_to_no_product() -> None:
     assert read(b"\xef\xbb\xbfA,5") == [Good(1, "A", 5)]
+
+
+def test_a_second_mark_of_utf_8_is_named_and_no_part_of_a_product() -> None:
+    for first in (b"A,5", b"product_id,quantity"):
+        wrong, good = read(b"\xef\xbb\xbf\xef\xbb\xbf" + first + b"\nB,6\n")
+        assert isinstance(wrong, Wrong)
+        assert "U+FEFF ZERO WIDTH NO-BREAK SPACE at character 1" in wrong.reason
+        assert good == Good(2, "B", 6)
+
+
+def test_a_character_that_shows_is_no_invisible_one() -> None:
+    for product_id in (
+        "A B",
+        "A  B",
+        "caf\u00e9",
+        "cafe\u0301",
+        "\u4e2d\u6587",
+        "\U0001f4a1",
+        "\ue000",
+    ):
+        assert read(f"{product_id},5\n".encode()) == [Good(1, product_id, 5)]
+
+
+@pytest.mark.parametrize(
+    ("content", "good"),
+    [
+        ('"OAK\nOAK",5\nB,6\n', ["B"]),
+        ('"OAK\r\n",5\r\nB,6\r\n', ["B"]),
+        ('"OAK\nELM,3\n\nASH,4\n",5\nB,6\n', ["B"]),  # what stands between is no line either
+        ('"OAK\nELM","5\nASH,3\n"\nB,6\n', ["B"]),  # closed, and opened again at once
+        ('"OAK,5\nELM,3\nB,6\n', ["ELM", "B"]),  # never closed: a line of its own
+        ('"OAK,5\nTV 42",7\nB,6\n', ["B"]),
+        ('"OAK,5\n"ELM",3\nB,6\n', ["ELM", "B"]),
+        ('TV 42",7\nB,6\n', ['TV 42"', "B"]),
+        ('"OAK,5\n' + "B,6\n" * 2_000 + 'ELM",3\n', ["B"] * 2_000 + ['ELM"']),  # too far away
+    ],
+)
+def test_a_line_break_within_quotes_makes_no_product(content: str, good: list[str]) -> None:
+    found = read(content.encode())
+    assert [each.product_id for each in found if isinstance(each, Good)] == good
+    assert [each.line for each in found] == list(range(1, content.count("\n") + 1))
+
+
+VALUES = st.text(st.sampled_from('AB ",0\n'), min_size=1).filter(lambda text: text == text.strip())
+
+
+@given(st.lists(VALUES, min_size=1))
+@settings(max_examples=300, deadline=None)
+def test_of_a_spreadsheet_s_file_exactly_the_ids_without_a_line_break_are_read(
+    ids: list[str],
+) -> None:
+    file = io.StringIO()
+    csv.writer(file).writerows((product_id, 5) for product_id in ids)
+    found = read(file.getvalue().encode())
+    assert [each.product_id for each in found if isinstance(each, Good)] == [
+        product_id for product_id in ids if "\n" not in product_id
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "terminated"),
+    [
+        (b"A,5\n", True),
+        (b"A,5\r\n", True),
+        (b"A,5\n\n", True),
+        (b"A,5", False),
+        (b"A,5\n ", False),
+        (b"A,5\r", False),
+        (b"A" * 5_000, False),
+        (b"A" * 5_000 + b"\n", True),
+        (b"A" * 4_095 + b"\n", True),
+        (b"A" * 4_096 + b"\nB,6", False),
+    ],
+)
+def test_a_file_without_a_last_line_end_is_seen(content: bytes, terminated: bool) -> None:
+    file = StockFile(io.BytesIO(content))
+    assert list(file.lines())
+    assert file.is_terminated == terminated
 
 
 def test_a_second_header_is_a_wrong_line() -> None:
