@@ -43,7 +43,7 @@ docs-check: recipes  ## all that README and docs say: commands, the partner guid
 	@$(BIN)/python -m pytest tests/documents tests/samples tests/partner_client tests/e2e/test_demo.py
 
 docs: $(STAMP)  ## write docs/configuration.md again, from the settings in the code
-	@$(BIN)/python -m tests.documents.configuration
+	@$(BIN)/python -m tools.configuration_page
 
 # Registries are asked here, for as long as it takes; a run of tests asks npm's once, for 10 seconds.
 javascript: $(PACKAGES)  ## the npm packages of some tests, by the Node.js of a wheel

@@ -5,7 +5,6 @@ all on this machine's cores. Exit code 1 when a figure is worse than its bound.
 """
 
 import argparse
-import functools
 import itertools
 import os
 import platform
@@ -16,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -35,6 +35,7 @@ from services.local.children import free_port, start, stop
 from services.local.postgres import running_postgres
 from services.policy.check.checking import find_faults
 from services.schema.migrate import migrate, set_role_password
+from tools.waiting import wait_for
 
 POLICY = Path(__file__).parents[1] / "gateway" / "kong.yml"
 PASSWORD = "a-password-of-the-benchmark"
@@ -152,7 +153,7 @@ def of_the_service(
     gateway = f"http://127.0.0.1:{ports[0]}/partner/v1/inventory"
     with child(folder, "admin", "services.admin", environment):
         # The gateway takes the key; no service is behind it here, so it then says 502 or 503.
-        seconds = until(lambda: status(gateway, keys[-1]) in {502, 503})
+        seconds = until(gateway, keys[-1], 502, 503)
         yield Figure("from the start of admin to a node that runs all", seconds, 30)
         token = operator(settings)
         headers = {"Authorization": f"Bearer {token}"}
@@ -175,7 +176,7 @@ def of_searches(client: httpx.Client, keys: list[str]) -> Generator[Figure]:
         ("keys of a partner", f"/keys?partner={one}"),
         ("audit log, a page", "/audit"),
     ):
-        asked = functools.partial(ok, client, path)
+        asked = partial(ok, client, path)
         yield Figure(what, statistics.median(timed(asked) for _ in range(ROUNDS)), 0.2)
 
 
@@ -187,7 +188,7 @@ def of_revoking(client: httpx.Client, gateway: str, keys: list[str]) -> Generato
         (key_id,) = [each["id"] for each in found if each["environment"] == "live"][:1]
         began = time.monotonic()
         assert client.post(f"/keys/{key_id}/revoke").status_code < 300
-        until(lambda key=key: status(gateway, key) == 401)
+        until(gateway, key, 401)
         taken.append(time.monotonic() - began)
     yield Figure("from a revocation to its refusal at the node (longest of 3)", max(taken), 15)
 
@@ -210,21 +211,19 @@ def status(url: str, key: str) -> int:
         return 0
 
 
+def until(gateway: str, key: str, *statuses: int) -> float:
+    """Return after how many seconds a key gets one of these statuses."""
+
+    def wait() -> None:
+        wait_for(lambda: status(gateway, key) in statuses, statuses, WITHIN, every=0.05)
+
+    return timed(wait)
+
+
 def timed(work: Callable[[], object]) -> float:
     """Return how many seconds something takes."""
     began = time.monotonic()
     work()
-    return time.monotonic() - began
-
-
-def until(condition: Callable[[], bool]) -> float:
-    """Return after how many seconds a condition held."""
-    began = time.monotonic()
-    while not condition():
-        if time.monotonic() - began > WITHIN:
-            msg = f"not within {WITHIN} s"
-            raise TimeoutError(msg)
-        time.sleep(0.05)
     return time.monotonic() - began
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.gateway_load import machine
-from tests.outages import TITLES, Load, Seen, Site, percentile, running_site
+from tools.outages import TITLES, Load, Seen, Site, percentile, running_site
 
 USERS = 100
 THINK = 0.2  # seconds

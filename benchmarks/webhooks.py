@@ -15,7 +15,7 @@ from benchmarks import webhooks_latency, webhooks_rate
 from benchmarks.gateway_load import machine
 from benchmarks.webhooks_chain import ENDPOINTS_OF_A_PARTNER, running_bench
 from benchmarks.webhooks_latency import LATE, Latencies
-from tests.webhooks_receiver import NO_ANSWER, Behaviour
+from tools.receiver import NO_ANSWER, Behaviour
 
 # 200 deliveries/s: about half of what two cores carry for everything together.
 HEALTHY, HEALTHY_RATE, HEALTHY_P99 = 4, 50.0, 1.0  # endpoints, changes/s, seconds

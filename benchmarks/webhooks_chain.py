@@ -2,15 +2,15 @@
 
 import contextlib
 import tempfile
-import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from tests.chaos.parts import API, BACKGROUND, ENVIRONMENT, STOCK_ROLE, Chain, running_chain
-from tests.webhooks_receiver import Behaviour
-from tests.webhooks_receiving import Receiver, running_receiver
+from tools.chain import API, BACKGROUND, ENVIRONMENT, STOCK_ROLE, Chain, running_chain
+from tools.receiver import Behaviour
+from tools.receiver_process import Receiver, running_receiver
+from tools.waiting import wait_for
 
 EVENT = "inventory.updated"  # one event for each change: deliveries are easy to count
 ENDPOINTS_OF_A_PARTNER = 10
@@ -59,7 +59,9 @@ def _insert_products(chain: Chain) -> None:
     """Insert them before there is an endpoint, and wait until the relay is through with them."""
     with chain.owner() as owner:
         owner.execute(INSERT, [PRODUCTS])
-    wait_until(lambda: count(chain, TO_RELAY) == 0, "the products are relayed")
+    wait_for(
+        lambda: count(chain, TO_RELAY) == 0, "the products are relayed", QUIET_WITHIN, every=0.1
+    )
 
 
 def _register(
@@ -87,11 +89,3 @@ def count(chain: Chain, statement: str) -> int:
         row = owner.execute(statement.encode()).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def wait_until(condition: Callable[[], bool], what: str, within: float = QUIET_WITHIN) -> None:
-    """Return when the condition holds; fail after `within` seconds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within:.0f} s: {what}"
-        time.sleep(0.1)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import psycopg
 
 from benchmarks.webhooks_chain import PRODUCTS, Bench
-from tests.chaos.parts import ENVIRONMENT
-from tests.webhooks_receiver import Receipt
+from tools.chain import ENVIRONMENT
+from tools.receiver import Receipt
 
 CHANGE = f"""
 UPDATE {ENVIRONMENT}.products SET quantity = quantity + %s WHERE product_id = %s RETURNING version

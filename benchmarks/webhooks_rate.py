@@ -6,7 +6,6 @@ of the first and the last request of each.
 
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,9 +13,10 @@ import msgspec
 import psycopg
 
 from benchmarks.webhooks_bare import Task
-from benchmarks.webhooks_chain import Bench, count, wait_until
-from tests.chaos.parts import ENVIRONMENT
-from tests.webhooks_receiver import Receipt
+from benchmarks.webhooks_chain import QUIET_WITHIN, Bench, count
+from tools.chain import ENVIRONMENT
+from tools.receiver import Receipt
+from tools.waiting import wait_for
 
 DRAINED_WITHIN = 120.0  # seconds
 
@@ -63,14 +63,16 @@ def _worker(bench: Bench, *, deliveries: int) -> float:
     with psycopg.connect(bench.stock_url, autocommit=True) as connection:
         connection.execute(CHANGE_MANY, [deliveries // endpoints])
     wanted = deliveries // endpoints * endpoints
-    wait_until(lambda: count(bench.chain, PENDING) == wanted, "a backlog is ready")
+    wait_for(lambda: count(bench.chain, PENDING) == wanted, "a backlog", QUIET_WITHIN, every=0.1)
     before = bench.receiver.count()
     bench.chain.start(["worker"])
-    deadline = time.monotonic() + DRAINED_WITHIN
-    while bench.receiver.count() < before + wanted:
-        assert time.monotonic() < deadline, "the worker does not get through its backlog"
-        time.sleep(0.2)
-    wait_until(lambda: count(bench.chain, UNFINISHED) == 0, "everything is recorded")
+    wait_for(
+        lambda: bench.receiver.count() >= before + wanted,
+        "the worker gets through its backlog",
+        DRAINED_WITHIN,
+        every=0.2,
+    )
+    wait_for(lambda: count(bench.chain, UNFINISHED) == 0, "all recorded", QUIET_WITHIN, every=0.1)
     bench.chain.end(["worker"])
     return rate_of(bench.receiver.receipts(before))
 

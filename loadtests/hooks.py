@@ -10,8 +10,8 @@ import httpx
 
 from loadtests.changing import Change
 from loadtests.plan import CouldNotRunError, Target
-from tests.webhooks_receiver import NO_ANSWER, Behaviour, Receipt
-from tests.webhooks_receiving import Receiver
+from tools.receiver import NO_ANSWER, Behaviour, Receipt
+from tools.receiver_process import Receiver
 
 ENDPOINTS = 3  # healthy ones; each is sent every sandbox change
 HANGING = ENDPOINTS  # the number of the one that hangs when that fault comes

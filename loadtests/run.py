@@ -25,7 +25,7 @@ from loadtests.memory import looked_at
 from loadtests.plan import CouldNotRunError, Plan, Profile, fault_at
 from loadtests.records import read_records
 from loadtests.site import Site, with_mix, without_scenarios
-from tests.webhooks_receiving import running_receiver
+from tools.receiver_process import running_receiver
 
 REPOSITORY = Path(__file__).parents[1]
 CHANGING = 40  # products in each environment; live ones are those asked for most

@@ -19,7 +19,7 @@ from services.cli.main import WHOLE, main
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
 from tests.conftest import Database
-from tests.query_process import QueryProcess, running_program
+from tools.query_process import QueryProcess, running_program
 
 POLICY = Path(__file__).parents[1] / "gateway" / "kong.yml"
 MASTER_KEY = make_master_key()

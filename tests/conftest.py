@@ -1,6 +1,7 @@
 """Fixtures that several parts of the suite share: a real PostgreSQL and a real Valkey."""
 
 import itertools
+import signal
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from services.schema.migrate import ROLES, migrate, set_role_password
 from services.schema.seed import seed
 
 pytest_plugins = ["tests.needs"]
+
+# A shell's background job ignores SIGINT, and so would every program that a test sends it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "template_seeded"
 ROLE_PASSWORD = "a-password-of-the-tests"

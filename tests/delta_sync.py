@@ -20,7 +20,7 @@ from services.core.environments import Environment
 from services.query.cursors import decode, encode
 from services.query.delta import SCANNED, Delta
 from tests.conftest import Database
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 Answer = dict[str, Any]
 GetPage = Callable[[str | None, int], Answer]  # takes a cursor (None: to start) and a limit

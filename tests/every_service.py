@@ -11,10 +11,11 @@ import psycopg
 
 from services.core.environments import Environment
 from services.local.valkey import RunningValkey
-from tests import admin_process, query_process, webhooks_process
+from tests import admin_process, webhooks_process
 from tests.conftest import Database
 from tests.product_ids import as_csv, as_json, segment
 from tests.webhook_rows import WebhookRows, connect_owner
+from tools import query_process
 
 INVENTORY = "/partner/v1/inventory"
 JSON = {"Content-Type": "application/json"}

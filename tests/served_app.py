@@ -9,7 +9,7 @@ from litestar.types import ASGIApp
 
 from services.core.http.protocol import ServiceProtocol
 from services.core.http.serving import listen
-from tests.waiting import DEADLINE, wait_for
+from tools.waiting import DEADLINE, wait_for
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import valkey
 
 from services.local.children import free_port, start, stop
 from services.local.valkey import STOP_SIGNAL, answers, server_command
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 SLOTS = 16_384
 NODE_TIMEOUT_MS = 1_000  # then a node counts as failed, and a replica takes its place

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.core.encryption import make_master_key
 from services.core.environments import Environment
-from tests.query_process import BACKEND_TOKEN, QueryProcess, running_program
+from tools.query_process import BACKEND_TOKEN, QueryProcess, running_program
 
 MASTER_KEY = make_master_key()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from services.admin.gateway.diff import Diff, change_lines
+from services.admin.gateway.diff import Diff
 from services.admin.gateway.publish_wait import Published
 from services.admin.gateway.status import GatewayStatus, NodeStatus
 from services.cli.common import (
@@ -19,6 +19,7 @@ from services.cli.common import (
     show_json,
     show_table,
 )
+from services.cli.diff_lines import change_lines
 from services.cli.outcome import show_nodes
 
 NO_NODE = "admin's KONG_ADMIN_URLS names no node"

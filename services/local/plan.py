@@ -100,9 +100,10 @@ def make_plan(
         del ports["gateway"], ports["gateway-admin"]
     else:
         nodes = f"http://{HOST}:{ports['gateway-admin']}"
-    programs = [*_servers(folder, ports), *_services(ports, secrets)]
-    programs += webhook_programs(folder, ports, secrets)
+    programs = _servers(folder, ports)
+    # First of the services, as a start waits until the gateway has its configuration from it.
     programs.append(_admin(ports, secrets, admin_settings(ports, nodes, policy)))
+    programs += [*_services(ports, secrets), *webhook_programs(folder, ports, secrets)]
     if kind is GatewayKind.EMBEDDED:
         programs.append(_embedded_gateway(folder / "gateway", ports, secrets))
     elif kind is GatewayKind.KONG and kong is not None:

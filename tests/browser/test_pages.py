@@ -3,9 +3,9 @@
 import pytest
 
 from tests.browser.visits import Visit, visit
-from tests.contract.document import load_document
 from tests.e2e.conftest import SANDBOX_HOST, LocalStack
 from tests.needs import PACKAGES
+from tools.contract.document import load_document
 
 pytestmark = [
     pytest.mark.browser,

@@ -1,12 +1,12 @@
 """The visits of this folder notice what they are there to notice."""
 
 from collections.abc import Generator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from contextlib import closing
 
 import pytest
 
 from tests.browser.visits import visit
+from tests.gateway.recording_service import RecordingService, answers, response
 from tests.needs import PACKAGES
 
 PAGE = b"""<!doctype html><title>faults</title><p>a page with faults</p>
@@ -14,28 +14,12 @@ PAGE = b"""<!doctype html><title>faults</title><p>a page with faults</p>
 <img src="/missing.png"><img src="http://127.0.0.2:9/elsewhere.png">"""
 
 
-class Faulty(BaseHTTPRequestHandler):
-    """Serves one page, and 404 for all else."""
-
-    def do_GET(self) -> None:
-        is_page = self.path == "/"
-        self.send_response(200 if is_page else 404)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(PAGE if is_page else b"")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base's name
-        """Say nothing."""
-
-
 @pytest.fixture
 def faulty_page() -> Generator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Faulty) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with closing(RecordingService(usual=answers(response(404), keep=False))) as service:
+        page = response(200, PAGE, {"Content-Type": "text/html"})
+        service.behave("/", answers(page, keep=False))
+        yield f"127.0.0.1:{service.port}"
 
 
 @pytest.mark.browser

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from tests.webhooks_receiver import Receipt
+from tools.receiver import Receipt
 
 SHOWN = 5  # examples of each fault
 MOST_ATTEMPTS = 5

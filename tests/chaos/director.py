@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 
-from tests.chaos.parts import API, ENVIRONMENT, POSTGRES, PROGRAMS, VALKEY, Chain
+from tools.chain import API, ENVIRONMENT, POSTGRES, PROGRAMS, VALKEY, Chain
 
 AWAY = (0.1, 1.0)  # seconds between a kill and the new start
 BETWEEN = (0.5, 2.5)  # seconds from a start to the next kill

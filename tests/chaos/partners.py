@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import httpx
 
 from tests.chaos.comparison import Subscription
-from tests.chaos.parts import ENVIRONMENT, Chain
-from tests.webhooks_receiver import NO_ANSWER, Behaviour
-from tests.webhooks_receiving import Receiver
+from tools.chain import ENVIRONMENT, Chain
+from tools.receiver import NO_ANSWER, Behaviour
+from tools.receiver_process import Receiver
 
 UPDATED, LOW, OUT = "inventory.updated", "inventory.low_stock", "inventory.out_of_stock"
 NAMES = ("techmart", "buyall", "shopeasy")

@@ -29,10 +29,11 @@ from tests.chaos.comparison import (
 )
 from tests.chaos.director import Director, Kill
 from tests.chaos.partners import ENDPOINTS, LATE, ROTATED, Partners
-from tests.chaos.parts import ENVIRONMENT, PARTS, Chain, running_chain
 from tests.chaos.writers import Confirmed, Writers
-from tests.webhooks_receiver import Receipt
-from tests.webhooks_receiving import Receiver, running_receiver
+from tools.chain import ENVIRONMENT, PARTS, Chain, running_chain
+from tools.receiver import Receipt
+from tools.receiver_process import Receiver, running_receiver
+from tools.waiting import wait_for
 
 SETTINGS = {
     "RETRY_DELAYS_SECONDS": "1,2,3,4",
@@ -139,10 +140,9 @@ def _kill_everything(chain: Chain, director: Director, partners: Partners, scale
 
 
 def _wait_for_changes(writers: Writers, wanted: int) -> None:
-    deadline = time.monotonic() + WRITTEN_WITHIN
-    while writers.changes < wanted:
-        assert time.monotonic() < deadline, f"only {writers.changes} of {wanted} changes were made"
-        time.sleep(LOOK_EVERY)
+    wait_for(
+        lambda: writers.changes >= wanted, f"{wanted} changes", WRITTEN_WITHIN, every=LOOK_EVERY
+    )
 
 
 def _wait_until_settled(chain: Chain, *, within: float) -> None:

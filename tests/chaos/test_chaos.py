@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.director import FIRST, OTHERS
-from tests.chaos.parts import API, PARTS, POSTGRES, VALKEY
 from tests.chaos.run import Scale, report, run
+from tools.chain import API, PARTS, POSTGRES, VALKEY
 
 # The secret is rotated after the first wave, while the worker still works; the worker and
 # PostgreSQL go one after the other, as their victims' leases are what this test waits for.

@@ -15,7 +15,7 @@ from tests.chaos.comparison import (
     compare,
     events_of,
 )
-from tests.webhooks_receiver import Receipt
+from tools.receiver import Receipt
 
 UPDATED, LOW, OUT = "inventory.updated", "inventory.low_stock", "inventory.out_of_stock"
 CHANGES = [

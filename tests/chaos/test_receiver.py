@@ -9,8 +9,8 @@ from collections.abc import Generator
 import httpx
 import pytest
 
-from tests.webhooks_receiver import NO_ANSWER, Behaviour, Receipt
-from tests.webhooks_receiving import Receiver, running_receiver
+from tools.receiver import NO_ANSWER, Behaviour, Receipt
+from tools.receiver_process import Receiver, running_receiver
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 EVENT = "0193b2c0-0000-7000-8000-0000{:08x}"

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 from psycopg import Connection
 
-from tests.chaos.parts import ENVIRONMENT, STOCK_ROLE, Chain
+from tools.chain import ENVIRONMENT, STOCK_ROLE, Chain
 
 PRODUCTS = [f"CHAOS-{number:03}" for number in range(200)]
 AGAIN = 0.1  # seconds until the next try when something is away

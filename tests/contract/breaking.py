@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.contract.breaking_schemas import Sends, schema_breaks
-from tests.contract.document import METHODS, Json, lookup
+from tools.contract.document import METHODS, Json, lookup
 
 Node = dict[str, Any]
 

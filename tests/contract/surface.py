@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 from services.core import headers
 from services.core.environments import Environment
 from services.webhooks.api.resources import Resources
-from tests.contract.document import METHODS
+from tools.contract.document import METHODS
 
 BACKEND_TOKEN = "backend-token-of-the-tests-0123456789"
 CREDENTIAL_ID = "5e0c7d52-3a44-4b0e-8d0f-9c1a2b3d4e5f"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.contract.breaking import breaking_changes
-from tests.contract.document import DOCUMENT, load_document
+from tools.contract.document import DOCUMENT, load_document
 
 RELEASED = DOCUMENT.parent / "released"
 QUERY, WEBHOOKS = "/partner/v1/inventory", "/partner/v1/webhooks"

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.document import Json
-from tests.contract_check import default_checker, partner_client
+from tools.contract.check import default_checker, partner_client
+from tools.contract.document import Json
 
 PATH = "/partner/v1/inventory"
 RESET = "42"

@@ -39,9 +39,9 @@ from services.webhooks.scheduler.retention import KEEP_CHANGES, KEEP_EVENTS
 from services.webhooks.secrets import TEXT_CHARACTERS
 from services.webhooks.settings import ApiSettings, WorkerSettings
 from services.webhooks.targets import MAX_URL
-from tests.contract.document import DOCUMENT, Json, expand, load_document, schema_problems
-from tests.contract.stock_answers import status_of
-from tests.contract_check import GATEWAY_RESPONSES, UNKNOWN_METHOD, UNKNOWN_PATH
+from tools.contract.check import GATEWAY_RESPONSES, UNKNOWN_METHOD, UNKNOWN_PATH
+from tools.contract.document import DOCUMENT, Json, expand, load_document, schema_problems
+from tools.contract.stock_answers import status_of
 
 GATEWAY_POLICY = DOCUMENT.parents[2] / "gateway" / "kong.yml"
 

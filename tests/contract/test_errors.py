@@ -14,8 +14,8 @@ from services.local.gateway.plugins import error_envelope
 from services.query import delta_route
 from services.query.requests import BATCH_LIMIT
 from services.webhooks.api import refusals
-from tests.contract.document import DOCUMENT, expand, load_document
-from tests.contract_check import GATEWAY_RESPONSES
+from tools.contract.check import GATEWAY_RESPONSES
+from tools.contract.document import DOCUMENT, expand, load_document
 
 Document = dict[str, Any]
 

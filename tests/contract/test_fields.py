@@ -19,7 +19,7 @@ from services.webhooks.api.answers import AttemptRow, DeliveryRow, WebhookRow
 from services.webhooks.delivery.payload import Payload
 from services.webhooks.targets import TargetPolicy
 from tests.contract import surface
-from tests.contract.document import expand, load_document
+from tools.contract.document import expand, load_document
 
 Document = dict[str, Any]
 

@@ -14,7 +14,7 @@ from services.webhooks.delivery.schedule import JITTER
 from services.webhooks.delivery.signatures import signature_headers
 from services.webhooks.secrets import whsec_form
 from services.webhooks.settings import WorkerSettings
-from tests.contract.document import expand, load_document
+from tools.contract.document import expand, load_document
 
 document = load_document()
 operations = {

@@ -20,8 +20,8 @@ from services.webhooks.api.sandbox import Sandbox, SandboxStore
 from services.webhooks.api.statements import OwnWebhooks
 from services.webhooks.api.store import Store
 from services.webhooks.api.webhooks import Webhooks
-from tests.contract.document import expand, load_document
 from tests.contract.surface import plain
+from tools.contract.document import expand, load_document
 
 KNOWN = {name: each for name, each in vars(refusals).items() if isinstance(each, tuple)}
 STATUSES = {404, 409}

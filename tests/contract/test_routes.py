@@ -17,8 +17,8 @@ from services.query import app as query_app
 from services.webhooks.api.app import Stores, make_webhooks_app
 from services.webhooks.targets import TargetPolicy
 from tests.contract import surface
-from tests.contract.document import DOCUMENT, load_document
 from tests.contract.surface import BACKEND_TOKEN, Route, documented, routed
+from tools.contract.document import DOCUMENT, load_document
 
 Document = dict[str, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.contract.document import DOCUMENT, Json, expand, load_document
 from tests.contract.linter import style_problems
 from tests.needs import PACKAGES
+from tools.contract.document import DOCUMENT, Json, expand, load_document
 
 document = load_document()
 INVENTORY = "/partner/v1/inventory"

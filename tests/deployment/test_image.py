@@ -26,7 +26,7 @@ from tests.deployment import programs, shape
 from tests.deployment.shape import REPOSITORY
 from tests.deployment.wheels import PYTHON, everybodys_python
 from tests.needs import WHEELS, WHEELS_FOLDER
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.needs(WHEELS), pytest.mark.timeout(300)]
 

@@ -24,19 +24,10 @@ from tests.documents.reading import (
     read,
 )
 
-TOP = ("gateway", "services", "specs", "docs", "requirements", "openspec", "benchmarks", "tests")
+CODE = ("gateway", "services", "tools", "loadtests", "benchmarks", "tests")
+TOP = (*CODE, "specs", "docs", "requirements", "openspec")
 TOP_AND_MORE = (*TOP, "locks", ".ci", ".venv")
-SOURCES = (
-    "services",
-    "tests",
-    "gateway",
-    "benchmarks",
-    "specs",
-    "docs",
-    "Makefile",
-    ".ci",
-    "pyproject.toml",
-)
+SOURCES = (*CODE, "specs", "docs", "Makefile", ".ci", "pyproject.toml")
 TEXTS = {".py", ".lua", ".yml", ".yaml", ".toml", ".mjs", ".sql", ".sh", ".java", ".xml", ""}
 # Names of others' that our text explains, and what stands for a reader's own value.
 KNOWN_ELSEWHERE = re.compile(

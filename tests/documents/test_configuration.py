@@ -11,12 +11,11 @@ import pytest
 
 from services.query.settings import QuerySettings
 from services.schema.migrate import ROLES
-from tests.documents import configuration
-from tests.documents.configuration import PAGE, UndocumentedError, page, settings_of, values_of
 from tests.documents.reading import REPOSITORY
+from tools import configuration_page
+from tools.configuration_page import PAGE, UndocumentedError, page, settings_of, values_of
 
 READERS = {"environ", "environment", "getenv", "is_set"}
-LOCAL_STACK = REPOSITORY / "services" / "embedded"  # its programs are told by the stack alone
 
 
 class Planted(QuerySettings, kw_only=True):
@@ -57,9 +56,9 @@ def test_a_setting_without_words_is_found() -> None:
 
 
 def test_a_setting_that_is_not_on_the_page_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    query = next(iter(configuration.SERVICES))
+    query = next(iter(configuration_page.SERVICES))
     monkeypatch.setattr(
-        configuration, "SERVICES", {**configuration.SERVICES, query: {"partner": Told}}
+        configuration_page, "SERVICES", {**configuration_page.SERVICES, query: {"partner": Told}}
     )
     assert "| `TOLD_SECONDS` | all | a number | `1` | For a test. |" in page()
     assert PAGE.read_text() != page()
@@ -74,8 +73,8 @@ def test_a_variable_of_compose_yaml_without_words_is_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     planted = tmp_path / "compose.yaml"
-    planted.write_text(configuration.COMPOSE.read_text() + "\nx-planted: ${PLANTED_PORT:-1}\n")
-    monkeypatch.setattr(configuration, "COMPOSE", planted)
+    planted.write_text(configuration_page.COMPOSE.read_text() + "\nx-planted: ${PLANTED_PORT:-1}\n")
+    monkeypatch.setattr(configuration_page, "COMPOSE", planted)
     with pytest.raises(UndocumentedError, match="PLANTED_PORT"):
         page()
 
@@ -83,8 +82,7 @@ def test_a_variable_of_compose_yaml_without_words_is_found(
 def test_every_variable_that_a_program_reads_is_on_the_page() -> None:
     told, found = PAGE.read_text(), set[str]()
     for path in (REPOSITORY / "services").rglob("*.py"):
-        if not path.is_relative_to(LOCAL_STACK):
-            found.update(variables(path.read_text()))
+        found.update(variables(path.read_text()))
     assert {"PARTNERAPI_STATE_DIR"} <= found
     assert {name for name in found if f"`{name}`" not in told} == set()
 
@@ -110,7 +108,7 @@ def test_every_setting_is_used() -> None:
     # Those of migrate are read by the names of the roles (services/schema/commands.py).
     roles = {f"{role}_database_url" for role in ROLES}
     structs = {
-        struct for programs in configuration.SERVICES.values() for struct in programs.values()
+        struct for programs in configuration_page.SERVICES.values() for struct in programs.values()
     }
     named = {name for struct in structs for name in struct.__struct_fields__}
     assert named - roles - read == set()

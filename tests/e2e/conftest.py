@@ -1,21 +1,22 @@
 """Fixtures: real local stacks, each on its own ports and in its own folder."""
 
+import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from services.local.stack import free_port_base
-from tests.contract_check import partner_client
+from tools.contract.check import partner_client
+from tools.processes import descendants
 
 REPOSITORY = Path(__file__).parents[2]
 PARTNERAPI = [sys.executable, "-m", "services.cli"]
@@ -23,39 +24,6 @@ COMMAND_TIMEOUT = 50  # seconds for one command; a start takes 4, the demo anoth
 QUERY = "/partner/v1/inventory"
 WEBHOOKS = "/partner/v1/webhooks"
 SANDBOX_HOST = "sandbox-api.localhost"
-
-
-def process_state(pid: int) -> str:
-    """Return a process's state letter; empty when there is none, or only its exit code."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return "" if state in "ZX" else state
-
-
-def descendants(pid: int) -> set[int]:
-    """Return the ids of all processes below one, its children's children included."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        parents[int(stat.parent.name)] = int(text.rpartition(")")[2].split()[1])
-    found: set[int] = set()
-    layer = {pid}
-    while layer := {child for child, parent in parents.items() if parent in layer} - found:
-        found |= layer
-    return found
-
-
-def wait_for(condition: Callable[[], object], what: str, *, within: float = 20) -> None:
-    """Return when the condition holds; fail after `within` seconds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {within} s"
-        time.sleep(0.05)
 
 
 @dataclass
@@ -123,9 +91,9 @@ class LocalStack:
 
     def end(self) -> None:
         """End it, whatever state it is in."""
-        for pid in descendants(os.getpid()):
-            if process_state(pid) == "T":
-                os.kill(pid, signal.SIGCONT)  # a test may have stopped it
+        for each in descendants(os.getpid()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.resume()  # a test may have stopped it
         assert self.run("down").returncode == 0
 
 

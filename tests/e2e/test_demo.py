@@ -10,11 +10,10 @@ from tests.e2e.conftest import (
     SANDBOX_HOST,
     WEBHOOKS,
     LocalStack,
-    descendants,
-    process_state,
     register,
-    wait_for,
 )
+from tools.processes import descendants, is_alive
+from tools.waiting import wait_for
 
 STEPS = 11
 WITH_SANDBOX_KEY = 4  # of the steps
@@ -61,7 +60,7 @@ def test_a_killed_demo_leaves_no_stack_behind(own_stack: LocalStack) -> None:
         wait_for(lambda: len(descendants(demo.pid)) > 2, "a stack that is starting")
         started = descendants(demo.pid)
         demo.kill()
-    wait_for(lambda: not [pid for pid in started if process_state(pid)], "its end")
+    wait_for(lambda: not any(map(is_alive, started)), "its end")
 
 
 def test_a_step_that_goes_wrong_fails_the_demo_with_what_was_seen(stack: LocalStack) -> None:

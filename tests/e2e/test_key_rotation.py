@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.e2e.conftest import QUERY, LocalStack, wait_for
+from tests.e2e.conftest import QUERY, LocalStack
+from tools.waiting import wait_for
 
 RATE = 200  # requests a second
 CALLERS = 8

@@ -26,11 +26,10 @@ from tests.e2e.conftest import (
     SANDBOX_HOST,
     WEBHOOKS,
     LocalStack,
-    descendants,
-    process_state,
     register,
-    wait_for,
 )
+from tools.processes import descendants, is_alive
+from tools.waiting import wait_for
 
 CHILDREN = {
     "admin",
@@ -269,7 +268,7 @@ def test_ctrl_c_ends_the_stack_cleanly(own_stack: LocalStack) -> None:
         printed, _ = process.communicate(timeout=20)
         assert printed.splitlines() == ["Stopping ...", "Stopped."]
         assert process.returncode == 0
-        assert not [pid for pid in children if process_state(pid)]
+        assert not any(map(is_alive, children))
         assert not (own_stack.state_dir / "postgres" / "data" / "postmaster.pid").exists()
         assert not (own_stack.state_dir / "stack.json").exists()
 
@@ -286,7 +285,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed_and_all_is_kept(
     registered = register(own_stack, live, "https://partner.example/hook")
     assert own_stack.run("keys", "revoke", sandbox, "--yes").returncode == 0
     os.kill(supervisor, signal.SIGKILL)
-    wait_for(lambda: not [pid for pid in children if process_state(pid)], "the children end")
+    wait_for(lambda: not any(map(is_alive, children)), "the children end")
     own_stack.started()
     assert own_stack.key("live") == live
     assert own_stack.query(live).status_code == 200
@@ -366,7 +365,7 @@ def test_the_kong_on_path_is_started_and_ended_with_all_that_it_started(
     supervisor = own_stack.pid("supervisor")
     children = descendants(supervisor)
     os.kill(supervisor, signal.SIGKILL)
-    wait_for(lambda: not [pid for pid in children if process_state(pid)], "the children end")
+    wait_for(lambda: not any(map(is_alive, children)), "the children end")
 
 
 @pytest.mark.long

@@ -7,8 +7,9 @@ import psycopg
 import pytest
 
 from services.local.state import StateFolder, database_url
-from tests.e2e.conftest import QUERY, SANDBOX_HOST, LocalStack, wait_for
+from tests.e2e.conftest import QUERY, SANDBOX_HOST, LocalStack
 from tests.product_ids import IDS, lightly_escaped
+from tools.waiting import wait_for
 
 JSON = {"Content-Type": "application/json"}
 LISTED = "`product_ids[1]`"

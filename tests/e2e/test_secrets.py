@@ -19,7 +19,8 @@ import valkey
 
 from services.core.environments import Environment
 from services.local.state import StateFolder, database_url
-from tests.e2e.conftest import SANDBOX_HOST, WEBHOOKS, LocalStack, descendants, register
+from tests.e2e.conftest import SANDBOX_HOST, WEBHOOKS, LocalStack, register
+from tools.processes import descendants
 
 PARTNER_SECRET = "a-text-that-a-partner-chose-as-its-secret"
 ALLOWED = {"keys.json", "secrets.json"}  # and the folder of the gateway
@@ -157,9 +158,9 @@ def partners_use_everything(listener: Listener) -> None:
 def grep_processes(listener: Listener) -> list[str]:
     """Look at every process's command line, which all users of a machine can read."""
     return [
-        f"the command line of process {pid}: {found}"
-        for pid in descendants(int(listener.stack.status()["supervisor"]["pid"]))
-        if (found := listener.found_in(Path(f"/proc/{pid}/cmdline").read_bytes()))
+        f"the command line of process {each.pid}: {found}"
+        for each in descendants(int(listener.stack.status()["supervisor"]["pid"]))
+        if (found := listener.found_in(Path(f"/proc/{each.pid}/cmdline").read_bytes()))
     ]
 
 

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from services.local.demo_receiver import Receiver
-from tests.e2e.conftest import SANDBOX_HOST, WEBHOOKS, LocalStack, register, wait_for
+from tests.e2e.conftest import SANDBOX_HOST, WEBHOOKS, LocalStack, register
+from tools.waiting import wait_for
 
 
 @pytest.fixture

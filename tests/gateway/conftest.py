@@ -14,9 +14,10 @@ import pytest
 
 from services.local.valkey import RunningValkey, running_valkey
 from services.policy.render import CounterStore
-from tests.gateway.nodes import KIND, REMOTE, Document, Node, embedded_node, kong_node, remote_node
+from tests.gateway.nodes import KIND, REMOTE, kong_node, remote_node
 from tests.gateway.policy import Places, conformance_policy, partner
 from tests.gateway.recording_service import RecordingService
+from tools.gateway_node import Document, Node, embedded_node
 
 UPSTREAM_HOST = os.environ.get("UPSTREAM_HOST", "127.0.0.1")
 # What a gateway on another machine must reach listens on every address of this one.

@@ -1,7 +1,7 @@
 """Envelope: what each error of the gateway's own looks like (A5)."""
 
-from tests.contract_check import default_checker
-from tests.gateway.wire import Answer
+from tools.contract.check import default_checker
+from tools.wire import Answer
 
 # A request that may be answered so; elsewhere than on a documented path the contract says nothing.
 METHOD_AND_PATH = {

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from services.core.environments import Environment
 from services.policy.render import Addresses, Consumer, CounterStore, Key, render
-from tests.gateway.nodes import ROOT, Document
+from tests.gateway.nodes import ROOT
+from tools.gateway_node import Document
 
 INVENTORY = "/partner/v1/inventory"
 WEBHOOKS = "/partner/v1/webhooks"

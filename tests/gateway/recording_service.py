@@ -3,9 +3,11 @@
 import socket
 import socketserver
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from tools.waiting import wait_for
 
 BODY = b'{"items": []}'
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
@@ -51,6 +53,15 @@ def answers(data: bytes, *, keep: bool = True) -> Behaviour:
     return behave
 
 
+def response(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> bytes:
+    """Return a whole answer that ends its connection."""
+    sent = {"Connection": "close", **(headers or {})}
+    if status != HTTPStatus.NO_CONTENT:
+        sent["Content-Length"] = str(len(body))
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *map(": ".join, sent.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
 def closes(connection: socket.socket, recorded: Recorded) -> bool:
     """End the connection without an answer."""
     return False
@@ -81,7 +92,9 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 class RecordingService:
     """A threaded HTTP/1.1 server that is told by path how to behave."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", usual: Behaviour | None = None) -> None:
+        """`usual`: how it behaves where no path says otherwise; by default it answers 200."""
+        self._usual = usual
         self._behaviours: dict[str, Behaviour] = {}
         self._recorded: list[Recorded] = []
         self._server = _Server((host, 0), _Handler)
@@ -97,7 +110,7 @@ class RecordingService:
         self._thread.join()
 
     def behave(self, path: str, behaviour: Behaviour) -> None:
-        """Behave so when a path is asked for; by default it answers 200."""
+        """Behave so when a path is asked for."""
         self._behaviours[path] = behaviour
 
     def requests(self, path: str) -> list[Recorded]:
@@ -106,11 +119,8 @@ class RecordingService:
 
     def received(self, path: str, count: int = 1) -> list[Recorded]:
         """Return what a path got, as soon as `count` requests are there."""
-        deadline = time.monotonic() + 10
-        while len(found := self.requests(path)) < count:
-            assert time.monotonic() < deadline, f"{path} got {len(found)} requests, not {count}"
-            time.sleep(0.005)
-        return found
+        wait_for(lambda: len(self.requests(path)) >= count, f"{count} requests of {path}")
+        return self.requests(path)
 
     def only(self, path: str) -> Recorded:
         """Return the one request that a path got."""
@@ -121,7 +131,8 @@ class RecordingService:
     def serve(self, connection: socket.socket, recorded: Recorded) -> bool:
         """Note a request and answer it."""
         self._recorded.append(recorded)
-        usual = answers(GOOD.removesuffix(BODY) if recorded.method == "HEAD" else GOOD)
+        good = answers(GOOD.removesuffix(BODY) if recorded.method == "HEAD" else GOOD)
+        usual = self._usual or good
         return self._behaviours.get(recorded.path, usual)(connection, recorded)
 
 

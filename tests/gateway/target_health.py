@@ -3,7 +3,7 @@
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.gateway.nodes import Node
+from tools.gateway_node import Node
 
 
 def states(node: Node, upstream: str) -> dict[str, str]:

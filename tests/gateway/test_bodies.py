@@ -7,10 +7,10 @@ import time
 import pytest
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Node
 from tests.gateway.policy import LIVE_KEY, own_path
 from tests.gateway.recording_service import Recorded, RecordingService, answers
-from tests.gateway.wire import Wire, chunked, request
+from tools.gateway_node import Node
+from tools.wire import Wire, chunked, request
 
 KEY = ("X-API-Key", LIVE_KEY)
 LIMIT = 128 * 1024  # bytes, gateway/kong.yml

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Node
 from tests.gateway.policy import INVENTORY, LIVE_KEY, WEBHOOKS, own_path
 from tests.gateway.recording_service import GOOD, Recorded, RecordingService, answers, hangs
-from tests.gateway.wire import BrokenAnswerError, Wire, chunked, request
+from tools.gateway_node import Node
+from tools.wire import BrokenAnswerError, Wire, chunked, request
 
 MALFORMED = "The request is malformed"
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.gateway.nodes import Document, Node
 from tests.gateway.policy import LIVE_ID, LIVE_KEY, LIVE_KEY_ID
+from tools.gateway_node import Document, Node
 
 Publish = Callable[[Document | str], None]
 

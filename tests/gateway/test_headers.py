@@ -4,10 +4,10 @@ import gzip
 
 import pytest
 
-from tests.gateway.nodes import BACKEND_TOKEN, Node
 from tests.gateway.policy import LIVE_ID, LIVE_KEY, LIVE_KEY_ID, own_path
 from tests.gateway.recording_service import RecordingService, answers
-from tests.gateway.wire import request
+from tools.gateway_node import BACKEND_TOKEN, Node
+from tools.wire import request
 
 
 def test_the_service_is_told_where_a_request_came_from(

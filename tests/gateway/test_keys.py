@@ -3,7 +3,6 @@
 import pytest
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Node
 from tests.gateway.policy import (
     INVENTORY,
     LIVE_ID,
@@ -16,7 +15,8 @@ from tests.gateway.policy import (
     own_path,
 )
 from tests.gateway.recording_service import RecordingService
-from tests.gateway.wire import Answer
+from tools.gateway_node import Node
+from tools.wire import Answer
 
 NO_KEY = "No API key: send it in the X-API-Key header"
 UNKNOWN_KEY = "Unknown API key"

@@ -13,7 +13,6 @@ import valkey
 
 from services.local.valkey import RunningValkey
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Document, Node, embedded_node
 from tests.gateway.policy import (
     INVENTORY,
     LIVE_KEY,
@@ -27,7 +26,9 @@ from tests.gateway.policy import (
 )
 from tests.gateway.policy import service as policy_service
 from tests.gateway.recording_service import RecordingService
-from tests.gateway.wire import Answer, request
+from tools.gateway_node import Document, Node, embedded_node
+from tools.waiting import wait_for
+from tools.wire import Answer, request
 
 ROOM = 20.0  # seconds of the minute that a case needs at most
 LIMIT_HEADERS = ("Limit", "Remaining", "Reset")
@@ -249,9 +250,10 @@ def test_a_hanging_store_costs_a_tenth_of_a_second_and_limits_again_when_it_is_b
         assert 0.05 < time.monotonic() - began < 1.5
         assert hanging.status == 200
         assert hanging.header("RateLimit-Limit") is None
-    deadline = time.monotonic() + 10
-    while ask_often(node, 1, path="/stalled", source=source)[0].header("RateLimit-Limit") is None:
-        assert time.monotonic() < deadline
+    wait_for(
+        lambda: ask_often(node, 1, path="/stalled", source=source)[0].header("RateLimit-Limit"),
+        "a counter in use",
+    )
     assert passed(ask_often(node, 15, path="/stalled", source=source)) < 10
 
 

@@ -7,9 +7,9 @@ import re
 
 import httpx
 
-from tests.gateway.nodes import Node
 from tests.gateway.policy import INVENTORY, LIVE_KEY, own_path
-from tests.waiting import wait_for
+from tools.gateway_node import Node
+from tools.waiting import wait_for
 
 LABELS = re.compile(r'(\w+)="([^"]*)"')
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Node
 from tests.gateway.policy import LIVE_KEY, SANDBOX_HOST, own_path
 from tests.gateway.recording_service import RecordingService
+from tools.gateway_node import Node
 
 
 @pytest.mark.parametrize("prefix", ["/partner/v1/openapi.yaml", "/partner/v1/docs"])

@@ -7,9 +7,9 @@ from typing import Self
 
 import pytest
 
-from tests.gateway.nodes import Document, Node
 from tests.gateway.policy import LIVE_KEY, own_address, own_path
-from tests.gateway.wire import request
+from tools.gateway_node import Document, Node
+from tools.wire import request
 
 PUBLISHES = 100
 RATE = 200  # requests a second, of all users together

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Node
 from tests.gateway.policy import INVENTORY, LIVE_KEY, WEBHOOKS
-from tests.gateway.wire import Answer, BrokenAnswerError, Wire, chunked
+from tools.gateway_node import Node
+from tools.wire import Answer, BrokenAnswerError, Wire, chunked
 
 EXAMPLES = int(os.environ.get("GATEWAY_EXAMPLES", "300"))
 PATIENCE = 0.2  # seconds given to a gateway that may rightly wait for more of a damaged request

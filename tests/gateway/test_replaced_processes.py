@@ -11,14 +11,14 @@ import pytest
 
 from services.local.valkey import RunningValkey
 from services.policy.render import Addresses, render
-from tests import query_process
 from tests.conftest import Database
-from tests.gateway.nodes import BACKEND_TOKEN, Document, Node
 from tests.gateway.policy import INVENTORY, KONG_YML, LIVE_KEY, Places, partner
 from tests.gateway.target_health import states
-from tests.gateway.wire import Wire
 from tests.life.pairs import USERS, Pair, Users, exchange, running_pair
-from tests.waiting import wait_for
+from tools import query_process
+from tools.gateway_node import BACKEND_TOKEN, Document, Node
+from tools.waiting import wait_for
+from tools.wire import Wire
 
 RATE = 150 / 2  # a second, of pairs of requests
 ROUNDS = 2

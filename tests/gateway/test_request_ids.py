@@ -5,9 +5,9 @@ import re
 import pytest
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Node
 from tests.gateway.policy import own_path
 from tests.gateway.recording_service import RecordingService, answers
+from tools.gateway_node import Node
 
 MADE = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")  # a UUID, or nginx's own kind
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Node
 from tests.gateway.policy import INVENTORY, LIVE_KEY, SANDBOX_HOST, SANDBOX_KEY, own_path
 from tests.gateway.recording_service import RecordingService
+from tools.gateway_node import Node
 
 KEY = ("X-API-Key", LIVE_KEY)
 

@@ -7,7 +7,6 @@ import pytest
 
 from services.core.errors import SUSPENDED_MESSAGE
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Document, Node
 from tests.gateway.policy import (
     INVENTORY,
     LIVE_KEY,
@@ -20,7 +19,8 @@ from tests.gateway.policy import (
     partner,
 )
 from tests.gateway.recording_service import RecordingService
-from tests.gateway.wire import Answer, request
+from tools.gateway_node import Document, Node
+from tools.wire import Answer, request
 
 CODE = "PARTNER_SUSPENDED"
 ROOM = 10.0  # seconds of the minute that the flood needs at most

@@ -6,7 +6,6 @@ import time
 import pytest
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Node
 from tests.gateway.policy import own_path
 from tests.gateway.recording_service import (
     GOOD,
@@ -17,7 +16,8 @@ from tests.gateway.recording_service import (
     hangs,
     in_turn,
 )
-from tests.gateway.wire import BrokenAnswerError, request
+from tools.gateway_node import Node
+from tools.wire import BrokenAnswerError, request
 
 BAD_GATEWAY = "The service behind the gateway did not answer properly"
 TIMEOUT = "The service behind the gateway took too long"

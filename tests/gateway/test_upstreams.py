@@ -16,11 +16,12 @@ import yaml
 from services.local.children import free_port, start, stop
 from tests.gateway.conftest import LISTEN_HOST, UPSTREAM_HOST
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import ROOT, Document, Node
+from tests.gateway.nodes import ROOT
 from tests.gateway.policy import KONG_YML, service
 from tests.gateway.target_health import states
-from tests.gateway.wire import Answer
-from tests.waiting import wait_for
+from tools.gateway_node import Document, Node
+from tools.waiting import wait_for
+from tools.wire import Answer
 
 PATH = "/balanced"
 CHECKS: Document = yaml.safe_load(KONG_YML.read_text("utf-8"))["upstreams"][0]["healthchecks"]
@@ -123,6 +124,14 @@ def site(
 def test_requests_go_round_the_targets(site: Site) -> None:
     assert site.asked(20) == {each.port: 10 for each in site.targets}
     assert site.asked(20, "POST") == {each.port: 10 for each in site.targets}
+
+
+def test_no_request_comes_on_a_connection_of_a_check(site: Site) -> None:
+    def is_checked() -> bool:
+        return all(site.ask(path=f"{PATH}/checked").status == 200 for _ in range(4))
+
+    wait_for(is_checked, "a check of both")
+    site.asked(8)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.gateway.envelope import assert_own_error
-from tests.gateway.nodes import Node
 from tests.gateway.policy import (
     LIVE_KEY,
     SANDBOX_HOST,
@@ -15,7 +14,8 @@ from tests.gateway.policy import (
 )
 from tests.gateway.recording_service import RecordingService, answers, closes
 from tests.gateway.test_upstream_faults import BAD_GATEWAY
-from tests.gateway.wire import Wire, chunked, request
+from tools.gateway_node import Node
+from tools.wire import Wire, chunked, request
 
 LIVE = ("X-API-Key", LIVE_KEY)
 SANDBOX = ("X-API-Key", SANDBOX_KEY)

@@ -17,12 +17,13 @@ from services.core.availability import Availability
 from services.core.database import DatabaseCheck
 from services.core.environments import Environment
 from services.local.valkey import RunningValkey
-from tests import query_process, webhooks_process
+from tests import webhooks_process
 from tests.conftest import Database
-from tests.query_process import QueryProcess, running_query
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows, connect_owner
 from tests.webhooks_process import running_api
+from tools import query_process
+from tools.query_process import QueryProcess, running_query
+from tools.waiting import wait_for
 
 POOL = 8  # connections that requests share
 LOOKS = 5

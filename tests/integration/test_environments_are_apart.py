@@ -13,7 +13,7 @@ from services.local.valkey import RunningValkey
 from services.schema.migrate import ROLES
 from services.schema.seed import products
 from tests.conftest import Database
-from tests.query_process import running_query, settings_for
+from tools.query_process import running_query, settings_for
 
 TABLES = ("products", "stock_changes", "removed_products", "partners")
 LIVE, SANDBOX = Environment.LIVE, Environment.SANDBOX

@@ -11,9 +11,9 @@ import yaml
 
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
-from tests.contract.document import DOCUMENT
 from tests.every_service import CSV, JSON, EveryService, every_service
 from tests.product_ids import as_json, segment
+from tools.contract.document import DOCUMENT
 
 pytestmark = pytest.mark.long  # 3,900 requests
 

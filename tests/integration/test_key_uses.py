@@ -27,12 +27,13 @@ from services.query import entry
 from services.query.settings import PartnerSettings
 from services.webhooks.api.build import build_api
 from services.webhooks.settings import ApiSettings
-from tests import query_process, webhooks_process
+from tests import webhooks_process
 from tests.conftest import Database
-from tests.query_process import BACKEND_TOKEN, running_program
 from tests.served_app import served
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows, connect_owner
+from tools import query_process
+from tools.query_process import BACKEND_TOKEN, running_program
+from tools.waiting import wait_for
 
 LIVE = Environment.LIVE
 PATHS = {"query": "/partner/v1/inventory?product_ids=A", "webhooks": "/partner/v1/webhooks"}

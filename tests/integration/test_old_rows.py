@@ -40,8 +40,8 @@ from services.webhooks.scheduler.scheduler import Scheduler
 from tests.conftest import Database
 from tests.page_reads import PageReads
 from tests.recorded_wakeups import RecordedWakeups
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows, connect_owner
+from tools.waiting import wait_for
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from litestar.types import Receive, Scope, Send
 from services.core.http.assembly import make_app
 from services.core.http.bodies import read_json_body
 from services.core.http.request_scope import send_json
-from tests.gateway.wire import BrokenAnswerError, Wire, chunked, request
 from tests.served_app import served
+from tools.wire import BrokenAnswerError, Wire, chunked, request
 
 UPGRADES = {
     "h2c": [

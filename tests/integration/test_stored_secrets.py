@@ -14,8 +14,8 @@ from services.core.environments import Environment
 from services.core.stored_secrets import StoredSecrets
 from services.webhooks.stored_secrets import endpoint_secrets
 from tests.conftest import Database
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows, connect_owner
+from tools.waiting import wait_for
 
 OLD, NEW = make_master_key(), make_master_key()
 

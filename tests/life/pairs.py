@@ -19,11 +19,11 @@ import httpx
 from services.local.children import free_port, start, stop
 from services.local.valkey import RunningValkey
 from services.policy.render import Addresses, CounterStore, render
-from tests.gateway.nodes import Node, embedded_node
 from tests.gateway.policy import KONG_YML, LIVE_KEY, partner
-from tests.gateway.wire import BrokenAnswerError, Wire, request
-from tests.query_process import BACKEND_TOKEN
-from tests.waiting import wait_for
+from tools.gateway_node import Node, embedded_node
+from tools.query_process import BACKEND_TOKEN
+from tools.waiting import wait_for
+from tools.wire import BrokenAnswerError, Wire, request
 
 USERS = 8
 RATE = 200  # calls of `ask` a second of all users together

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.partners import Partners
-from tests.chaos.parts import Chain
-from tests.waiting import wait_for
-from tests.webhooks_receiver import Behaviour
-from tests.webhooks_receiving import Receiver, running_receiver
+from tools.chain import Chain
+from tools.receiver import Behaviour
+from tools.receiver_process import Receiver, running_receiver
+from tools.waiting import wait_for
 
 SLOW = 12.0  # seconds that the receiver takes; longer than a lease (2.5 s)
 ENDPOINTS = 2  # of those that partners.py knows: both hear of every update

@@ -8,10 +8,10 @@ import pytest
 
 from services.webhooks.delivery.claims import HANGING
 from tests.chaos.partners import Partners
-from tests.chaos.parts import Chain
-from tests.waiting import wait_for
-from tests.webhooks_receiver import NO_ANSWER, Behaviour
-from tests.webhooks_receiving import Receiver, running_receiver
+from tools.chain import Chain
+from tools.receiver import NO_ANSWER, Behaviour
+from tools.receiver_process import Receiver, running_receiver
+from tools.waiting import wait_for
 
 KILLS = 10
 WITHIN = 5.0  # seconds from a change to its receiver (W6)

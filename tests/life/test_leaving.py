@@ -14,14 +14,14 @@ from services.core.http.health import ACCEPTING_PATH
 from services.core.http.serving import LAME_DUCK, NOTICED
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
-from tests.query_process import (
+from tools.query_process import (
     BACKEND_TOKEN,
     CREDENTIAL_ID,
     QueryProcess,
     running_query,
     settings_for,
 )
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 ASKED = json.dumps({"product_ids": ["TABLET-00001"]})
 GATEWAYS = {

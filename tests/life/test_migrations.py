@@ -14,9 +14,9 @@ from services.local.valkey import RunningValkey
 from services.schema.migrate import MIGRATIONS, migrate
 from tests.conftest import Database
 from tests.life.migration_rules import faults_of
-from tests.query_process import running_query, settings_for
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
+from tools.query_process import running_query, settings_for
+from tools.waiting import wait_for
 
 FREE = ("0001", "0002", "0003", "0004", "0005", "0006")  # nobody ran anything before them
 

@@ -9,10 +9,10 @@ import pytest
 
 from services.core import headers
 from tests.chaos.partners import Partners
-from tests.chaos.parts import Chain, running_chain
-from tests.waiting import wait_for
-from tests.webhooks_receiver import Behaviour
-from tests.webhooks_receiving import running_receiver
+from tools.chain import Chain, running_chain
+from tools.receiver import Behaviour
+from tools.receiver_process import running_receiver
+from tools.waiting import wait_for
 
 REQUEST_ID = "a-request.of-a_partner-1"
 

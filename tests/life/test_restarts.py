@@ -10,12 +10,13 @@ import pytest
 
 from services.core.environments import Environment
 from services.local.valkey import RunningValkey
-from tests import query_process, webhooks_process
+from tests import webhooks_process
 from tests.conftest import Database
 from tests.gateway.policy import INVENTORY, WEBHOOKS
-from tests.gateway.wire import Wire
 from tests.life.pairs import Pair, Users, exchange, gateway_before, running_pair
 from tests.webhook_rows import WebhookRows
+from tools import query_process
+from tools.wire import Wire
 
 RESTARTS = 3  # of each process
 LEAVES_WITHIN = 10.0  # seconds; a checked process stays 3.5, compose.yaml gives 20

@@ -16,9 +16,9 @@ from services.local.postgres import RunningPostgres, binary, running_postgres
 from services.local.valkey import RunningValkey
 from services.schema.migrate import ROLES, migrate
 from tests.conftest import Database
-from tests.query_process import running_query, settings_for
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
+from tools.query_process import running_query, settings_for
+from tools.waiting import wait_for
 
 REPOSITORY = Path(__file__).parents[2]
 MASTER_KEY = "wP3hrNz4s_DtGiEaGFxckBRyAq7n9TbZU1z0zij_2Ks="  # of this test alone

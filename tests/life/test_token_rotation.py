@@ -13,10 +13,10 @@ from services.core.environments import Environment
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.gateway.policy import INVENTORY
-from tests.gateway.wire import Wire
 from tests.life.pairs import Pair, Users, exchange, gateway_before, running_pair
-from tests.query_process import CREDENTIAL_ID, settings_for
-from tests.waiting import wait_for
+from tools.query_process import CREDENTIAL_ID, settings_for
+from tools.waiting import wait_for
+from tools.wire import Wire
 
 OLD = "the-backend-token-of-before-0123456789"
 NEW = "the-backend-token-that-is-new-0123456789"

@@ -23,7 +23,7 @@ from loadtests.plan import load_profiles
 from loadtests.records import Generator, Outcome, Request, Seen
 from loadtests.stress import knee, steps, told
 from tests.loadtests.made_runs import START, good_request, good_run
-from tests.webhooks_receiver import Receipt
+from tools.receiver import Receipt
 
 
 @pytest.mark.parametrize(

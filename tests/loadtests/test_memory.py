@@ -18,6 +18,7 @@ from services.local.state import (
     StateFolder,
     identify,
 )
+from tools.waiting import wait_for
 
 HOLDS = 60  # MB
 HOLDING = f"kept = b'x' * {HOLDS * 1024 * 1024}; print(flush=True); input()"
@@ -52,10 +53,7 @@ def test_what_a_process_and_its_children_hold_is_noted(
     folder.write_record(StackRecord(Phase.UP, own, {}, {}, {}, records))
     began = time.time()
     with looked_at(tmp_path, 1) as noted:
-        deadline = time.monotonic() + DEADLINE
-        while len(noted) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert len(noted) >= 2
+        wait_for(lambda: len(noted) >= 2, "two looks", DEADLINE)
     for each in noted:
         assert each.name == "query"
         assert HOLDS < each.megabytes < HOLDS + 60

@@ -9,12 +9,13 @@ import httpx
 import pytest
 
 from services.local.valkey import RunningValkey
-from tests import admin_process, query_process, webhooks_process
+from tests import admin_process, webhooks_process
 from tests.conftest import Database
 from tests.integration.admin.gateway.stub_nodes import StubNode
 from tests.metrics.documented import HTTP, PROGRAMS, faults
-from tests.query_process import QueryProcess, running_program, wait_for_status
-from tests.waiting import wait_for
+from tools import query_process
+from tools.query_process import QueryProcess, running_program, wait_for_status
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.long
 

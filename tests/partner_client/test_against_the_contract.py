@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from partner_inventory import PartnerInventory
-from tests.contract.document import METHODS, expand, load_document, schema_problems
-from tests.contract_check import is_path_of
 from tests.partner_client.scripted import Scripted
+from tools.contract.check import is_path_of
+from tools.contract.document import METHODS, expand, load_document, schema_problems
 
 WEBHOOK = "01a2063f-2f77-7c51-8a40-0b1c2d3e4f50"
 EVENT = "01a206a4-5b1c-7c3e-9d0a-4f5e6d7c8b9b"

@@ -28,10 +28,10 @@ from partner_inventory import (
     PartnerInventory,
 )
 from services.local.state import StateFolder, database_url
-from tests.contract_check import partner_client
 from tests.e2e.conftest import REPOSITORY, SANDBOX_HOST, LocalStack
 from tests.samples.sandbox_address import SandboxAddress
-from tests.waiting import wait_for
+from tools.contract.check import partner_client
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.long
 

@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from partner_inventory import NotGenuineError, key_of, verify, verify_x_signature
-from tests.contract.document import load_document
+from tools.contract.document import load_document
 
 TEXT_SECRET = "a text that only you and we know"
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from services.core.environments import Environment
 from tests.production.hosting import REPOSITORY
 from tests.production.site import Site, running_site
+from tools.waiting import wait_for
 
 # As docs/deployment.md tells it: one at a time; stores and the load balancer stay.
 ORDER = (
@@ -88,11 +89,11 @@ def _told(site: Site, folder: Path) -> dict[str, str]:
 
 
 def _wait_for_load(load: subprocess.Popen[str], samples: Path) -> None:
-    deadline = time.monotonic() + BEGUN_WITHIN
-    while not samples.exists() or samples.stat().st_size < 10_000:
+    def has_begun() -> bool:
         assert load.poll() is None, load.communicate()[0]
-        assert time.monotonic() < deadline, "no load"
-        time.sleep(0.2)
+        return samples.exists() and samples.stat().st_size >= 10_000
+
+    wait_for(has_begun, "load", BEGUN_WITHIN, every=0.2)
 
 
 def _restart(site: Site, order: Sequence[str]) -> tuple[dict[str, float], list[str]]:

@@ -2,8 +2,7 @@
 
 import contextlib
 import signal
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from services.local.children import free_port, start, stop
 from tests.production.composition import REPOSITORY
 from tests.production.hosting import ADMIN_PORT, STATUS_PORT, Network
 from tests.programs import path_of
+from tools.waiting import wait_for
 
 DEPLOYED = REPOSITORY / "deploy" / "prometheus"
 EVERY = "1s"
@@ -36,7 +36,7 @@ def prometheus(folder: Path, network: Network) -> Generator[httpx.Client]:
     process = start(command, log=folder / "prometheus.log", folder=folder, environment={})
     try:
         with httpx.Client(base_url=f"http://{address}", trust_env=False) as client:
-            eventually(lambda: _ready(client), READY_WITHIN)
+            wait_for(lambda: _ready(client), "Prometheus", READY_WITHIN)
             yield client
     finally:
         stop(process, signal.SIGTERM, within=10)
@@ -74,14 +74,6 @@ def found(client: httpx.Client, query: str) -> list[dict[str, Any]]:
     answer = client.get("/api/v1/query", params={"query": query})
     assert answer.status_code == 200, answer.text
     return answer.json()["data"]["result"]
-
-
-def eventually(holds: Callable[[], bool], within: float, why: Sequence[object] = ()) -> None:
-    """Return when something holds; raise AssertionError with `why` when it does not."""
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {within:.0f} s: {why}"
-        time.sleep(0.2)
 
 
 def _ready(client: httpx.Client) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import REPOSITORY
 from tests.javascript_library import node
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 SAMPLES = REPOSITORY / "docs" / "partner" / "samples"
 WITHIN = 30.0  # seconds for one run of a sample

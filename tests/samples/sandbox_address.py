@@ -6,14 +6,14 @@ that is over its limit.
 """
 
 import json
-import threading
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
 from tests.e2e.conftest import SANDBOX_HOST
+from tests.gateway.recording_service import Recorded, RecordingService, response
 
 OURS = {
     "host",
@@ -53,14 +53,12 @@ class SandboxAddress:
         self.before_post: Callable[[], None] = _nothing
         self.after_post: Callable[[], None] = _nothing
         self._client = httpx.Client(base_url=gateway, trust_env=False, timeout=WITHIN)
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.address = self
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self._service = RecordingService(usual=self._behave)
 
     @property
     def url(self) -> str:
         """What a partner sets as INVENTORY_URL."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self._service.port}"
 
     def call(self, method: str, path: str, json: object = None) -> httpx.Response:
         """Ask the sandbox, as the partner."""
@@ -97,54 +95,18 @@ class SandboxAddress:
         kept = {name: value for name, value in given.headers.items() if name not in OURS}
         return given.status_code, kept, given.content
 
+    def _behave(self, connection: socket.socket, recorded: Recorded) -> bool:
+        status, headers, content = self.answer(
+            recorded.method, recorded.target, dict(recorded.headers), recorded.body
+        )
+        connection.sendall(response(status, content, headers))
+        return False
+
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._service.close()
         self._client.close()
 
 
 def _nothing() -> None:
     """Do nothing: what happens around a request unless a test says otherwise."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    address: SandboxAddress
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = 10  # seconds that a caller may take to send its request
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def do_PUT(self) -> None:
-        self._answer()
-
-    def do_PATCH(self) -> None:
-        self._answer()
-
-    def do_DELETE(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        server = self.server
-        assert isinstance(server, _Server)
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        status, headers, content = server.address.answer(
-            self.command, self.path, dict(self.headers.items()), body
-        )
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if status != 204:
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base's name
-        """Say nothing."""

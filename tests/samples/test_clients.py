@@ -14,7 +14,7 @@ from services.local.state import StateFolder, database_url
 from tests.e2e.conftest import LocalStack
 from tests.samples.languages import Language, in_each
 from tests.samples.sandbox_address import SandboxAddress, Scripted
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.long
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.document import load_document
 from tests.e2e.conftest import SANDBOX_HOST, LocalStack
 from tests.recipes.console import commands_of, run, told
 from tests.samples.languages import NEEDED, SAMPLES, curl
 from tests.samples.sandbox_address import SandboxAddress
+from tools.contract.document import load_document
 
 pytestmark = pytest.mark.long
 

@@ -1,6 +1,6 @@
 """Diff: what a node runs against what would be sent -> what would change, without any key."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,16 +14,12 @@ from services.admin.gateway.nodes import AwayError, NodeClient
 from services.admin.settings import AdminSettings
 from services.core.encryption import SecretBox
 from services.core.environments import Environment
-from services.core.wording import counted
 from services.domain.key_form import shown_part
 from services.policy import flat
 from services.policy.flat import Fields, Name
 from services.policy.render import PolicyError
 
 DEFAULT = "(Kong's default)"
-NAMED = 5  # partners named in one line
-LINES = 20  # that tell of the same kind of change
-SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,29 +196,3 @@ def _label(name: Name, fields: Fields) -> str:
     if name.kind == "key":
         return f"key {shown_part(str(fields.get('key')))}... of consumer {name.consumer}"
     return name.label
-
-
-def change_lines(changes: Sequence[Change]) -> Iterator[str]:
-    """Yield a line for each change; consumers are counted, and many alike shortened."""
-    told: Counter[tuple[str, str]] = Counter()
-    for change in changes:
-        alike = change.what, change.entity.partition(" ")[0]
-        told[alike] += 1
-        if told[alike] <= LINES:
-            yield f"{SIGNS[change.what]} {change.entity}{_how(change)}{_whom(change.consumers)}"
-    for (what, kind), count in told.items():
-        if count > LINES:
-            yield f"{SIGNS[what]} and {count - LINES:,} more of kind {kind}"
-
-
-def _how(change: Change) -> str:
-    if change.field is None:
-        return ""
-    return f": {change.field.removeprefix('config.')} {change.old} -> {change.new}"
-
-
-def _whom(consumers: Sequence[str]) -> str:
-    if not consumers:
-        return ""
-    more = ", ..." if len(consumers) > NAMED else ""
-    return f" ({counted(len(consumers), 'consumer')}: {', '.join(consumers[:NAMED])}{more})"

@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 
 class Reconciler:
-    """The publisher's thread, with one more for each node while it holds the lock."""
+    """A thread that holds the lock and looks, with one more for each node meanwhile."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Reconciler:
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
     @property
     def is_leader(self) -> bool:

@@ -134,7 +134,7 @@ class Balancer:
         try:
             async with session.get(
                 f"http://{address.name}{checks.path}",
-                headers={"Host": address.target.name, "Connection": "close"},
+                headers={"Host": address.target.name},
                 timeout=aiohttp.ClientTimeout(total=checks.timeout),
             ) as answer:
                 failures = checks.http_failures if answer.status >= 400 else -1

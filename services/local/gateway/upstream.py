@@ -109,11 +109,17 @@ class ServiceClient:
         # Retries are counted below, as Kong counts them; aiohttp would add its own.
         self._session._retry_connection = False  # pyright: ignore[reportPrivateUsage]
         self._timeouts: dict[Service, aiohttp.ClientTimeout] = {}
-        self.balancers = Balancers(self._session, resolver.addresses)
+        # Checks have connections of their own: a service closes one after each check, and a request
+        # must not find it among those that are kept.
+        self._checks = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=True)
+        )
+        self.balancers = Balancers(self._checks, resolver.addresses)
 
     async def close(self) -> None:
         """Stop all checks and close all connections."""
         self.balancers.use(())
+        await self._checks.close()
         await self._session.close()
 
     async def ask(

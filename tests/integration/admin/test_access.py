@@ -23,7 +23,7 @@ from services.core.external_text import ExternalTextError
 from services.schema.migrate import MIGRATIONS, migrate
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 
 @pytest.fixture

@@ -25,11 +25,11 @@ from tests.admin_process import (
     AdminProcess,
     CommandLine,
 )
-from tests.chaos.parts import Program
 from tests.conftest import Database
 from tests.integration.webhooks.sending.receivers import keeping_open, receiving
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
+from tools.chain import Program
+from tools.waiting import wait_for
 
 SOME_ID = "0190b6a0-0000-7000-8000-000000000001"
 PATH = "/sandbox/deliveries"
@@ -308,6 +308,28 @@ def test_all_that_a_search_finds_is_sent_again_and_the_rest_is_told(
     assert (nothing.exit_code, nothing.stdout) == (0, "0 deliveries are sent again\n")
     assert run(f"{bulk} --state cancelled --endpoint {good} --yes").exit_code == 0
     assert standing(rows, good, cancelled)[0] == "pending"
+
+
+def test_many_are_sent_again_in_several_requests_oldest_first(
+    run: CommandLine, rows: WebhookRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cli.deliveries.RETRIED_MOST", 2)
+    endpoint = rows.endpoint(rows.partner())
+    wanted = [rows.delivery(endpoint, state=DeliveryState.EXHAUSTED) for _ in range(5)]
+    found = run.json(f"deliveries retry {UNDER} --endpoint {endpoint} --yes")
+    assert found == {"retried": 5, "left": 0}
+    entries = run.json("audit list --action delivery.retried")["items"]
+    retried = [UUID(each["target"].rpartition("/")[2]) for each in reversed(entries)]
+    assert retried == wanted
+    assert len({each["request_id"] for each in entries}) == 3
+
+
+@pytest.mark.parametrize("body", [{}, {"deliveries": []}, {"deliveries": [{}] * 501}])
+def test_a_request_names_the_deliveries_that_it_sends_again(
+    admin: AdminProcess, rows: WebhookRows, body: dict[str, object]
+) -> None:
+    answer = admin.client().post(f"{PATH}/retry", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
 
 
 def test_a_partner_whose_name_is_empty_is_not_all_partners(

@@ -20,10 +20,10 @@ from services.local.valkey import RunningValkey
 from services.schema.locks import RELAYING
 from tests.admin_process import AdminProcess, CommandLine
 from tests.conftest import Database
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
 from tests.webhooks_process import running_api
 from tests.webhooks_process import settings_for as api_settings
+from tools.waiting import wait_for
 
 PATH = "/sandbox/endpoints"
 UNDER = "--env sandbox"

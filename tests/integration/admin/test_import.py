@@ -31,7 +31,7 @@ from services.core.environments import Environment
 from services.core.settings import load_settings
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 Owner = psycopg.Connection[Any]
 CSV = {"Content-Type": "text/csv"}

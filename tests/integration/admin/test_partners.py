@@ -22,7 +22,7 @@ from tests.admin_process import MASTER_KEY, AdminProcess, CommandLine, running_a
 from tests.conftest import Database
 from tests.control_rows import emptied
 from tests.integration.admin.gateway.stub_nodes import StubNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 TECHMART = {"name": "techmart", "tier": "premium", "contact": "api@techmart.example"}
 TABLES = ("live.partners", "sandbox.partners")

@@ -17,7 +17,7 @@ from services.core.environments import Environment
 from services.core.http.bodies import BODY_LIMIT
 from tests.admin_process import MASTER_KEY, AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from services.local.postgres import RunningPostgres
 from services.local.valkey import RunningValkey
 from tests.conftest import TEMPLATE, Database
 from tests.delta_sync import Follower, over_http, stock_of
-from tests.query_process import QueryProcess, running_query, settings_for
+from tools.query_process import QueryProcess, running_query, settings_for
 
 SHARED = "query_shared"
 

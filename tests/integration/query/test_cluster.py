@@ -16,9 +16,9 @@ from services.core.environments import Environment
 from services.query.cache import Cache, CacheAwayError
 from services.query.cluster import slot_of
 from services.query.items import ABSENT, Entry
-from tests.query_process import running_query, settings_for
 from tests.valkey_cluster import Cluster, ClusterNode, running_cluster
-from tests.waiting import wait_for
+from tools.query_process import running_query, settings_for
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.long
 

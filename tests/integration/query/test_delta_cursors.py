@@ -23,8 +23,8 @@ from services.schema.seed import products
 from tests.conftest import ROLE_PASSWORD, Database
 from tests.delta_sync import CHANGES, SET, Follower, asked, over_http, stock_of, told_ids
 from tests.integration.query.conftest import clone
-from tests.query_process import QueryProcess, running_query, settings_for, wait_for_status
-from tests.waiting import wait_for
+from tools.query_process import QueryProcess, running_query, settings_for, wait_for_status
+from tools.waiting import wait_for
 
 INVENTORY = "/partner/v1/inventory"
 IDS = [product_id for product_id, _ in products(Environment.LIVE)]

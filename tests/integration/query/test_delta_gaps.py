@@ -28,7 +28,7 @@ from tests.delta_sync import (
     over_http,
     stock_of,
 )
-from tests.query_process import running_query, settings_for
+from tools.query_process import running_query, settings_for
 
 ROUNDS = int(os.environ.get("DELTA_ROUNDS", "1"))
 SECONDS = 4.0  # of writing in each round

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.document import DOCUMENT
-from tests.query_process import QueryProcess
+from tools.contract.document import DOCUMENT
+from tools.query_process import QueryProcess
 
 CONTRACT, PAGE = "/partner/v1/openapi.yaml", "/partner/v1/docs"
 

@@ -11,7 +11,8 @@ import pytest
 
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
-from tests.query_process import QueryProcess, running_query, settings_for
+from tools.query_process import QueryProcess, running_query, settings_for
+from tools.waiting import wait_for
 
 CHANGES = 200
 DEADLINE = 5.0  # seconds; the promise is 1, and a busy test machine gets the rest
@@ -65,7 +66,7 @@ def delays_of_changes(
         readers = [Reader(query, product_ids) for query in queries]
         for reader in readers:
             reader.start()
-        wait_until(lambda: all(reader.rounds >= 2 for reader in readers))  # the caches are warm
+        wait_for(lambda: all(reader.rounds >= 2 for reader in readers), "warm caches")
         when_warm()
         committed: dict[str, float] = {}
         for number, product_id in enumerate(product_ids):
@@ -75,19 +76,12 @@ def delays_of_changes(
             )
             committed[product_id] = time.monotonic()
             time.sleep(pause)  # changes spread out, as they come
-    wait_until(lambda: all(len(reader.seen) == CHANGES for reader in readers))
+    wait_for(lambda: all(len(reader.seen) == CHANGES for reader in readers), "every change")
     for reader in readers:
         reader.stop.set()
         reader.join(timeout=10)
     delays = [max(0, r.last_old[p] - committed[p]) for r in readers for p in product_ids]
     return delays, readers
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def tell(what: str, delays: list[float]) -> None:
@@ -191,6 +185,4 @@ def test_removals_and_inserts_are_seen_as_soon_as_changes(
             owner.execute(insert)
         assert is_known() is known
         owner.execute("DELETE FROM live.products WHERE product_id = 'NEW-1'" if known else insert)
-        deadline = time.monotonic() + DEADLINE
-        while is_known() is known:
-            assert time.monotonic() < deadline
+        wait_for(lambda: is_known() is not known, "the change", DEADLINE)

@@ -2,7 +2,7 @@
 
 from services.core.environments import Environment
 from services.schema.seed import products
-from tests.query_process import QueryProcess
+from tools.query_process import QueryProcess
 
 FIRST, QUANTITY = next(products(Environment.LIVE))
 

@@ -15,8 +15,8 @@ import pytest
 from services.local.children import free_port
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
-from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, running_query, settings_for
-from tests.waiting import wait_for
+from tools.query_process import BACKEND_TOKEN, CREDENTIAL_ID, running_query, settings_for
+from tools.waiting import wait_for
 
 LINES = 200  # of over 1 kB; a pipe that nobody reads takes 64 kB
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from tests.query_process import QueryProcess
+from tools.query_process import QueryProcess
 
 INVENTORY = "/partner/v1/inventory"
 

@@ -1,11 +1,10 @@
 """What partners see while Valkey or PostgreSQL is away, hangs, or talks nonsense (Q6, Q7, D4)."""
 
-import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import httpx
@@ -18,7 +17,9 @@ from services.local.postgres import RunningPostgres, running_postgres, start_pos
 from services.local.valkey import RunningValkey, start_valkey
 from services.schema.migrate import migrate, set_role_password
 from services.schema.seed import products, seed
-from tests.query_process import QueryProcess, running_query, settings_for, wait_for_status
+from tools.processes import signal_family
+from tools.query_process import QueryProcess, running_query, settings_for, wait_for_status
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.long
 
@@ -35,13 +36,6 @@ def readiness(query: QueryProcess) -> dict[str, object]:
     return httpx.get(f"{query.base_url}/health/ready", trust_env=False).json()
 
 
-def wait_until(done: Callable[[], bool], within: float = 10) -> None:
-    deadline = time.monotonic() + within
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_hanging_valkey_costs_each_query_its_time_limit_and_is_logged_once(
     shared_url: str, own_valkey: RunningValkey, tmp_path: Path
 ) -> None:
@@ -56,7 +50,9 @@ def test_a_hanging_valkey_costs_each_query_its_time_limit_and_is_logged_once(
         assert readiness(query)["status"] == "degraded"
         assert len(query.events("cache.away")) == 1
         own_valkey.process.send_signal(signal.SIGCONT)
-        wait_until(lambda: ask(client).status_code == 200 and bool(query.events("cache.back")))
+        wait_for(
+            lambda: ask(client).status_code == 200 and query.events("cache.back"), "a Valkey in use"
+        )
         assert readiness(query)["status"] == "ready"
         assert len(query.events("cache.away")) == len(query.events("cache.back")) == 1
 
@@ -77,10 +73,11 @@ def test_a_valkey_that_was_away_is_used_again_when_it_is_back(
         again = start_valkey(tmp_path / "again", own_valkey.port, tmp_path / "again.log")
         try:
             with again.connect() as connection:
-                wait_until(
-                    lambda: ask(client).status_code == 200 and connection.dbsize() == 3  # type: ignore[no-any-return]
+                wait_for(
+                    lambda: ask(client).status_code == 200 and connection.dbsize() == 3,
+                    "a Valkey in use",
                 )
-            wait_until(lambda: readiness(query)["status"] == "ready")
+            wait_for(lambda: readiness(query)["status"] == "ready", "readiness")
         finally:
             stop(again.process, signal.SIGTERM, within=5)
 
@@ -117,7 +114,7 @@ def test_nonsense_in_the_cache_is_read_from_postgresql_and_repaired(
             connection.set(f"live:item:{IDS[0]}", b"nonsense")
             connection.lpush(f"live:item:{IDS[1]}", b"nonsense")
             assert len(ask(client).json()["items"]) == 3
-            wait_until(lambda: connection.type(f"live:item:{IDS[1]}") == b"string")
+            wait_for(lambda: connection.type(f"live:item:{IDS[1]}") == b"string", "an entry")
             assert b'"quantity":' in connection.get(f"live:item:{IDS[0]}")  # type: ignore[operator]
         assert len(ask(client).json()["items"]) == 3
 
@@ -163,15 +160,15 @@ def test_postgresql_away_is_503_within_2_s_and_over_soon_after_it_is_back(
         log = tmp_path / "again.log"
         again = start_postgres(tmp_path / "postgres", own_postgres.port, log, "fsync=off")
         try:
-            wait_until(lambda: ask(client).status_code == 200, within=5)
-            wait_until(lambda: readiness(query)["status"] == "ready")
+            wait_for(lambda: ask(client).status_code == 200, "an answer", within=5)
+            wait_for(lambda: readiness(query)["status"] == "ready", "readiness")
             with psycopg.connect(again.url(), autocommit=True) as owner:
                 owner.execute(
                     "UPDATE live.products SET quantity = 999999 WHERE product_id = %s",
                     [IDS[0]],
                 )
             # The feed is back too.
-            wait_until(lambda: ask(client).json()["items"][0]["quantity"] == 999_999)
+            wait_for(lambda: ask(client).json()["items"][0]["quantity"] == 999_999, "the change")
             assert len(query.events("database.away")) == 1
             assert not query.events("request.failed")
         finally:
@@ -188,20 +185,13 @@ def test_a_hanging_postgresql_is_503_within_2_s_and_leaves_nothing_behind(
         own_valkey.connect() as cache,
     ):
         assert ask(client).status_code == 200
-        hang(own_postgres, signal.SIGSTOP)
+        signal_family(own_postgres.process.pid, signal.SIGSTOP)
         try:
             cache.flushall()
             assert_unavailable(client)
             assert_unavailable(client)
             assert readiness(query)["status"] == "unavailable"
         finally:
-            hang(own_postgres, signal.SIGCONT)
-        wait_until(lambda: ask(client).status_code == 200)
-        wait_until(lambda: readiness(query)["status"] == "ready")
-
-
-def hang(server: RunningPostgres, how: signal.Signals) -> None:
-    """Stop or continue PostgreSQL with all of its processes; each is in a group of its own."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
-    for pid in [server.process.pid, *map(int, children.split())]:
-        os.kill(pid, how)
+            signal_family(own_postgres.process.pid, signal.SIGCONT)
+        wait_for(lambda: ask(client).status_code == 200, "an answer")
+        wait_for(lambda: readiness(query)["status"] == "ready", "readiness")

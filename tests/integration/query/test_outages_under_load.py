@@ -21,9 +21,9 @@ import valkey
 from services.core import headers
 from services.core.environments import Environment
 from services.query.store import READS
-from tests.outages import IDS, SLOW, TITLES, Load, Seen, Site, running_site, statuses
-from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, running_query, settings_for
-from tests.waiting import wait_for
+from tools.outages import IDS, SLOW, TITLES, Load, Seen, Site, running_site, statuses
+from tools.query_process import BACKEND_TOKEN, CREDENTIAL_ID, running_query, settings_for
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.long
 

@@ -15,7 +15,7 @@ import pytest
 from services.core.environments import Environment
 from services.domain.stock import stock_status
 from services.schema.seed import products
-from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, QueryProcess
+from tools.query_process import BACKEND_TOKEN, CREDENTIAL_ID, QueryProcess
 
 INVENTORY = "/partner/v1/inventory"
 STOCK = dict(products(Environment.LIVE))

@@ -17,7 +17,7 @@ import pytest
 
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
-from tests.query_process import QueryProcess, running_query, settings_for
+from tools.query_process import QueryProcess, running_query, settings_for
 
 pytestmark = pytest.mark.long
 

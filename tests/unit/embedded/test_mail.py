@@ -11,7 +11,7 @@ import pytest
 
 from services.local.children import free_port, start, stop
 from services.local.mail import keep
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 5, tzinfo=UTC)
 

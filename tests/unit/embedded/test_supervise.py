@@ -3,7 +3,6 @@
 import re
 import signal
 import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from services.local.program import Program, Stage
 from services.local.readiness import is_ready
 from services.local.state import ChildRecord, StateFolder
 from services.local.supervise import Supervisor
+from tools.waiting import wait_for
 
 SERVE = (
     "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1])));"
@@ -178,8 +178,5 @@ def test_a_signal_waits_for_a_step_that_must_be_whole_and_comes_once(desk: Desk)
 def test_logs_of_the_start_before_are_kept_once(desk: Desk) -> None:
     desk.folder.log("idle").write_text("of the last start\n")
     desk.supervisor.start([program("idle", "print('of this one', flush=True)")])
-    deadline = time.monotonic() + 10
-    while "of this one" not in desk.folder.log("idle").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: "of this one" in desk.folder.log("idle").read_text(), "this one's line")
     assert (desk.folder.logs / "idle.log.1").read_text() == "of the last start\n"

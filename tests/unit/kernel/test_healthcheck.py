@@ -1,32 +1,20 @@
 """Healthcheck: a container is healthy when its program answers 200, and only then."""
 
-import http.server
 import subprocess
 import sys
-import threading
 from collections.abc import Generator
+from contextlib import closing
 
 import pytest
 
-
-class Answering(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(int(self.path.removeprefix("/")))
-        self.end_headers()
-        self.wfile.write(b'{"status":"unavailable"}')
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- http.server's name
-        pass
+from tests.gateway.recording_service import RecordingService, answers, response
 
 
 @pytest.fixture
 def url() -> Generator[str]:
-    with http.server.HTTPServer(("127.0.0.1", 0), Answering) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with closing(RecordingService()) as service:
+        service.behave("/503", answers(response(503, b'{"status":"unavailable"}'), keep=False))
+        yield f"http://127.0.0.1:{service.port}"
 
 
 def check(*urls: str) -> subprocess.CompletedProcess[str]:

@@ -11,18 +11,9 @@ from services.core.availability import Availability
 from services.core.database_calls import DatabaseAwayError
 from services.domain import key_uses
 from services.domain.key_uses import AT_ONCE, KeyUses, Uses
+from tests.clock import Clock
 
 KEY, OTHER = str(uuid4()), str(uuid4())
-
-
-class Clock:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Table:

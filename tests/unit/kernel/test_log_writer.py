@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from services.core.log_writer import LOST, LogWriter
 from services.core.metrics import exposition, make_registry
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 LINE = "x" * 999 + "\n"
 PIPE = 64 * 1024  # bytes that Linux keeps for a reader

@@ -3,16 +3,7 @@
 from structlog.testing import capture_logs
 
 from services.core.availability import QUIET, Availability
-
-
-class Clock:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def test_an_outage_is_told_once_at_each_end() -> None:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from services.core.availability import Availability
 from services.query import breaker as under_test
 from services.query.breaker import FAILURES, PROBE_FIRST, PROBE_MOST, Breaker, ServerAwayError
+from tests.clock import Clock
 
 
 class Server:
@@ -35,18 +36,6 @@ class Server:
     def drop(self) -> None:
         """Note that connections are given up."""
         self.dropped += 1
-
-
-class Clock:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        """Start somewhere."""
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 def run(work: Callable[[Breaker, Server, Clock], Awaitable[None]]) -> None:

@@ -11,17 +11,10 @@ from hypothesis import strategies as st
 
 from services.query.items import ABSENT, Entry
 from services.query.memory import FRESH_SHARE, LARGEST, OVERHEAD, Bounds, Memory
+from tests.clock import Clock
 
 MAX_AGE = 25.0
 ROOMY = Bounds(1_000, 10_000_000)
-
-
-class Clock:
-    def __init__(self, now: float = 1_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def memory(clock: Clock, bounds: Bounds = ROOMY) -> Memory:

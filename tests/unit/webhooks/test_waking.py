@@ -7,17 +7,8 @@ from structlog.testing import capture_logs
 
 from services.webhooks.queue import Lane
 from services.webhooks.waking import ENOUGH, LOOK_EVERY, PAUSE, Waker
+from tests.clock import Clock
 from tests.recorded_wakeups import RecordedWakeups
-
-
-class Clock:
-    """Monotonic seconds; `slow` of them pass at every call of the queue."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from services.local.children import free_port, start, stop
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 BACKEND_TOKEN = "a-backend-token-of-the-tests-0123456789"
 LIVE_PATH = "/partner/v1/inventory"

@@ -14,7 +14,7 @@ from tests.admin_process import AdminProcess, running_admin
 from tests.integration.admin.gateway.conftest import Gateway
 from tests.integration.admin.gateway.real_nodes import RealNode
 from tests.integration.admin.gateway.stub_nodes import StubNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 StartAdmin = Callable[..., AdminProcess]
 

@@ -14,7 +14,7 @@ import pytest
 from tests.admin_process import AdminProcess, running_admin, settings_for
 from tests.conftest import Database
 from tests.integration.admin.gateway.stub_nodes import StubNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 AT_ONCE = 24  # key creations: more than the service has connections, or a small machine threads
 ANSWER_WITHIN = 10.0  # seconds; the service gives a node 6

@@ -19,7 +19,7 @@ from services.domain.key_form import is_well_formed
 from tests.admin_process import AdminProcess, running_admin
 from tests.integration.admin.gateway.conftest import Gateway
 from tests.integration.admin.gateway.stub_nodes import StubNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 AWAY = 4
 NAMES = ("admin_database_url", "master_keys", "gateway_policy", "gateway_upstreams")

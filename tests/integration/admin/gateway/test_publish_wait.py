@@ -11,7 +11,7 @@ from services.admin.settings import AdminSettings
 from services.local.children import free_port
 from tests.integration.admin.gateway.conftest import Gateway, Reconcile
 from tests.integration.admin.gateway.stub_nodes import StubNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 
 def published_by(gateway: Gateway, settings: AdminSettings, within: float = 6.0) -> Published:

@@ -13,7 +13,7 @@ from services.admin.gateway.node_sync import text_hash
 from tests.integration.admin.gateway.conftest import KONG_YML, Gateway, Reconcile
 from tests.integration.admin.gateway.real_nodes import LIVE_PATH, RealNode
 from tests.unit.admin.check.broken import FILES
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 PROMISED = 5.0  # seconds
 

@@ -14,7 +14,7 @@ from services.admin.settings import AdminSettings
 from services.local.children import free_port, start
 from tests.integration.admin.gateway.conftest import Gateway, Reconcile
 from tests.integration.admin.gateway.stub_nodes import StubNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 PROMISED = 5.0  # seconds until a node is right
 BROKEN = "services: [\n"

@@ -13,7 +13,7 @@ from services.admin.keys.rows import NewKey
 from tests.admin_process import AdminProcess, running_admin
 from tests.integration.admin.gateway.conftest import Gateway
 from tests.integration.admin.gateway.real_nodes import RealNode
-from tests.waiting import wait_for
+from tools.waiting import wait_for
 
 REVOKED_WITHIN = 5.0  # seconds (A2)
 LEADS = "gateway_reconciler_leader 1.0"

@@ -14,9 +14,9 @@ from services.core.environments import Environment
 from services.local.postgres import RunningPostgres
 from services.local.valkey import RunningValkey
 from tests.conftest import ROLE_PASSWORD, TEMPLATE
-from tests.query_process import QueryProcess
 from tests.webhook_rows import WebhookRows, connect_owner
 from tests.webhooks_process import running_api, settings_for
+from tools.query_process import QueryProcess
 
 SHARED = "webhooks_api_shared"
 WEBHOOKS = "/partner/v1/webhooks"

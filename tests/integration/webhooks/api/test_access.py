@@ -10,9 +10,9 @@ from services.core.environments import Environment
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
-from tests.query_process import BACKEND_TOKEN, CREDENTIAL_ID, QueryProcess
 from tests.webhook_rows import WebhookRows, connect_owner
 from tests.webhooks_process import running_api, settings_for
+from tools.query_process import BACKEND_TOKEN, CREDENTIAL_ID, QueryProcess
 
 SANDBOX = "/partner/v1/sandbox"
 INVENTORY = f"{SANDBOX}/inventory/A"

@@ -6,7 +6,7 @@ import pytest
 
 from services.core.http.bodies import BODY_LIMIT
 from tests.integration.webhooks.api.conftest import URL, WEBHOOKS, PartnerClient
-from tests.query_process import QueryProcess
+from tools.query_process import QueryProcess
 
 GOOD = {"url": URL, "events": ["inventory.updated"]}
 

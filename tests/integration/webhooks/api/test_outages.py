@@ -17,10 +17,10 @@ from services.local.children import stop
 from services.local.valkey import RunningValkey
 from tests.conftest import Database
 from tests.integration.webhooks.api.conftest import URL, WEBHOOKS, PartnerClient
-from tests.query_process import QueryProcess
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows, connect_owner
 from tests.webhooks_process import running_api, settings_for
+from tools.query_process import QueryProcess
+from tools.waiting import wait_for
 
 pytestmark = pytest.mark.long
 

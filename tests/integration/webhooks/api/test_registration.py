@@ -7,8 +7,8 @@ import pytest
 
 from services.domain.webhooks.states import DisabledReason
 from tests.integration.webhooks.api.conftest import ENDPOINT_LIMIT, URL, WEBHOOKS, PartnerClient
-from tests.query_process import QueryProcess
 from tests.webhook_rows import WebhookRows
+from tools.query_process import QueryProcess
 
 
 def without_secret(registered: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import pytest
 
 from services.domain.webhooks.states import Simulation
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
-from tests.query_process import QueryProcess
 from tests.webhook_rows import WebhookRows
+from tools.query_process import QueryProcess
 
 INVENTORY = "/partner/v1/sandbox/inventory"
 

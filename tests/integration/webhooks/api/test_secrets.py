@@ -8,9 +8,9 @@ import pytest
 
 from services.core.encryption import SecretBox, make_master_key
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
-from tests.query_process import QueryProcess
 from tests.webhook_rows import WebhookRows
 from tests.webhooks_process import MASTER_KEY
+from tools.query_process import QueryProcess
 
 WHSEC = "whsec_" + base64.b64encode(b"k" * 24).decode()
 OTHER = "whsec_" + base64.b64encode(b"o" * 24).decode()

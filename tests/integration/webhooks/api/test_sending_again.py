@@ -15,9 +15,9 @@ from services.domain.webhooks.states import DeliveryState
 from services.local.valkey import RunningValkey
 from services.webhooks.queue import Lane, Wakeups, make_broker
 from tests.integration.webhooks.api.conftest import WEBHOOKS, PartnerClient
-from tests.query_process import QueryProcess
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
+from tools.query_process import QueryProcess
+from tools.waiting import wait_for
 
 LONG_AGO = "2020-01-01T00:00:00Z"
 FINISHED = [state for state in DeliveryState if state.finished]

@@ -16,8 +16,8 @@ from services.webhooks.delivery.store import Store
 from services.webhooks.queue import Lane
 from tests.conftest import Database
 from tests.integration.webhooks.delivery.conftest import StoreOf
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
+from tools.waiting import wait_for
 
 DELIVERED = Decision(Verdict.DELIVERED, AttemptOutcome.DELIVERED, status=200)
 

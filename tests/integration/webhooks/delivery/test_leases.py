@@ -13,8 +13,8 @@ from services.core.environments import Environment
 from services.webhooks.delivery.claims import LEASE, Claim
 from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.store import Store
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
+from tools.waiting import wait_for
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from services.webhooks.monitoring.counts import MailOutcome
 from services.webhooks.sessions import Session
 from tests.integration.webhooks.mail.conftest import AddMail, MakeMailer
 from tests.smtp_servers import MailServer, raw_server
-from tests.waiting import Running, wait_for
 from tests.webhook_rows import WebhookRows
+from tools.waiting import Running, wait_for
 
 LIMIT = 0.5  # seconds of a whole send, where a test waits for its end
 

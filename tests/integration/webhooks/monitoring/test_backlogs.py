@@ -14,18 +14,9 @@ from services.webhooks.monitoring import store as statements
 from services.webhooks.monitoring.backlogs import EVERY, DeliveryBacklog, OutboxBacklog, Pace
 from services.webhooks.monitoring.store import MonitoringStore
 from services.webhooks.sessions import Session, connect
+from tests.clock import Clock
 from tests.conftest import Database
 from tests.webhook_rows import WebhookRows, connect_owner
-
-
-class Clock:
-    """Monotonic seconds that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

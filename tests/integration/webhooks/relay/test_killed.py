@@ -12,8 +12,8 @@ from services.local.children import start, stop
 from services.local.valkey import RunningValkey
 from services.webhooks.queue import Lane, Wakeups, make_broker
 from tests.conftest import Database
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows
+from tools.waiting import wait_for
 
 ROUNDS, CHANGES = 3, 3_000  # kills; changes while each relay runs
 

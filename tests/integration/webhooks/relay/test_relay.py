@@ -22,8 +22,8 @@ from services.webhooks.sessions import Session
 from tests.conftest import Database
 from tests.integration.webhooks.relay.conftest import MakeRelay
 from tests.recorded_wakeups import RecordedWakeups, Wakeup
-from tests.waiting import Running, wait_for
 from tests.webhook_rows import WebhookRows
+from tools.waiting import Running, wait_for
 
 MANY = 600  # changes
 

@@ -9,31 +9,23 @@ import pytest
 from services.core.environments import Environment
 from services.webhooks.scheduler.scheduler import Scheduler
 from services.webhooks.sessions import Session, connect
+from tests.clock import Clock
 from tests.conftest import Database
 from tests.recorded_wakeups import RecordedWakeups
-from tests.waiting import wait_for
 from tests.webhook_rows import WebhookRows, connect_owner
+from tools.waiting import wait_for
 
 MakeScheduler = Callable[..., Scheduler]
 
 
-class Clock:
-    """Monotonic seconds that a test moves."""
+def advance_until(clock: Clock, condition: Callable[[], bool], what: str) -> None:
+    """Move the clock on and on, until a scheduler that runs has done something."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def look() -> bool:
+        clock.now += 0.5
+        return condition()
 
-    def __call__(self) -> float:
-        return self.now
-
-    def advance_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Move on and on, until a scheduler that runs has done something."""
-
-        def look() -> bool:
-            self.now += 0.5
-            return condition()
-
-        wait_for(look, what)
+    wait_for(look, what)
 
 
 @pytest.fixture

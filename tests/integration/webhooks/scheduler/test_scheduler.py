@@ -18,12 +18,13 @@ from services.webhooks.scheduler import store
 from services.webhooks.scheduler.scheduler import Scheduler
 from services.webhooks.scheduler.store import SchedulerStore
 from services.webhooks.sessions import Session
+from tests.clock import Clock
 from tests.conftest import Database
-from tests.integration.webhooks.scheduler.conftest import Clock, MakeScheduler
+from tests.integration.webhooks.scheduler.conftest import MakeScheduler, advance_until
 from tests.page_reads import PageReads
 from tests.recorded_wakeups import RecordedWakeups, Wakeup
-from tests.waiting import Running, wait_for
 from tests.webhook_rows import WebhookRows
+from tools.waiting import Running, wait_for
 
 SENDING, RETRYING, EXHAUSTED = (
     DeliveryState.SENDING,
@@ -189,8 +190,10 @@ def test_several_schedulers_count_a_lapsed_lease_once(
     schedulers = make_scheduler(), make_scheduler()
     clock.now += LEASE.total_seconds()
     with capture_logs() as logs, Running(schedulers[0].run), Running(schedulers[1].run):
-        clock.advance_until(
-            lambda: set(rows.states(endpoint).values()) == {RETRYING}, "every delivery retrying"
+        advance_until(
+            clock,
+            lambda: set(rows.states(endpoint).values()) == {RETRYING},
+            "every delivery retrying",
         )
     assert rows.run("SELECT DISTINCT attempts, faults FROM {env}.deliveries") == [(1, 1)]
     assert [log["event"] for log in logs] == ["delivery.lapsed"] * many
@@ -302,8 +305,8 @@ def test_without_valkey_passes_go_on_and_the_outage_is_told_once(
     wakeups.away = True
     scheduler = make_scheduler()
     with capture_logs() as logs, Running(scheduler.run):
-        clock.advance_until(
-            lambda: rows.states(endpoint)[lapsed] == RETRYING, "the lapsed one retrying"
+        advance_until(
+            clock, lambda: rows.states(endpoint)[lapsed] == RETRYING, "the lapsed one retrying"
         )
         wait_for(lambda: wakeups.calls >= 2, "a second try")  # 1 s after the first
         wakeups.away = False

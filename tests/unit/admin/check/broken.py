@@ -14,7 +14,6 @@ AFTER_PLUGINS = "\n# Where the processes"
 QUERY = "- name: query-live"
 SANDBOX = "- name: query-sandbox"
 WEBHOOKS = "- name: webhooks-live"
-WEBHOOKS_SANDBOX = "- name: webhooks-sandbox\n    url"
 DOCUMENTS = "- name: documents"
 CONSUMERS = "\nconsumers:"
 

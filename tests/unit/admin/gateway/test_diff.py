@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from services.admin.gateway.diff import LINES, change_lines, compare
+from services.admin.gateway.diff import compare
+from services.cli.diff_lines import LINES, change_lines
 from services.core.environments import Environment
 from services.domain.key_form import make_api_key, shown_part
 from services.local.gateway.export import export

@@ -26,6 +26,7 @@ from services.webhooks.monitoring.listener import Listener, ListenerError, make_
 from services.webhooks.monitoring.loops import LATE, Loops
 from services.webhooks.monitoring.messages import MessageCounts
 from services.webhooks.queue import ACTOR, Lane, QueueAwayError
+from tests.clock import Clock
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 CLAIM = Claim(
@@ -43,16 +44,6 @@ CLAIM = Claim(
     previous_secret=None,
     simulation=None,
 )
-
-
-class Clock:
-    """Monotonic seconds that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def received(registry: CollectorRegistry, attempt: str) -> tuple[float | None, float | None]:

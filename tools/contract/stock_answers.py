@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.contract.document import Json
+from tools.contract.document import Json
 
 
 def asked_of(request: httpx.Request) -> Json:

@@ -10,6 +10,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
@@ -27,8 +28,8 @@ from services.webhooks.settings import (
     SchedulerSettings,
     WorkerSettings,
 )
-from tests.documents.reading import REPOSITORY
 
+REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "configuration.md"
 COMPOSE = REPOSITORY / "compose.yaml"
 
@@ -161,7 +162,7 @@ def settings_of(programs: Programs) -> list[Setting]:
 def values_of(kind: Any) -> str:  # noqa: ANN401 -- any type of a field
     """Say in words which values a type takes. Raises UndocumentedError for an unknown pattern."""
     limits = [each for each in get_args(kind) if isinstance(each, msgspec.Meta)]
-    base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    base: Any = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     plain = [each for each in get_args(base) if each is not type(None)]
     if plain:
         return values_of(plain[0])
@@ -169,11 +170,11 @@ def values_of(kind: Any) -> str:  # noqa: ANN401 -- any type of a field
         return "`true` `false`"
     if isinstance(base, type) and issubclass(base, enum.Enum):
         return " ".join(f"`{each.value}`" for each in base)
-    words = "; ".join(_limit(meta, base) for meta in limits)
+    words = "; ".join(_limit(meta, fractions=base is not int) for meta in limits)
     return words or {str: "text", int: "a whole number", float: "a number"}[base]
 
 
-def _limit(meta: msgspec.Meta, base: type) -> str:
+def _limit(meta: msgspec.Meta, *, fractions: bool) -> str:
     if meta.pattern is not None:
         if meta.pattern in PATTERNS:
             return PATTERNS[meta.pattern]
@@ -185,7 +186,7 @@ def _limit(meta: msgspec.Meta, base: type) -> str:
     if meta.le is None:
         return low
     low = low.removesuffix(" or more")
-    return f"{low} to {meta.le}" + ("" if base is int else ", fractions too")
+    return f"{low} to {meta.le}" + (", fractions too" if fractions else "")
 
 
 def _default(field: FieldInfo) -> str:

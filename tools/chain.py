@@ -7,17 +7,16 @@ when the thread that started them ends.
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx
+import psutil
 import psycopg
 
 from services.core import headers
@@ -28,6 +27,8 @@ from services.local.postgres import STOP_SIGNAL as END_POSTGRES
 from services.local.postgres import start_postgres
 from services.local.valkey import start_valkey
 from services.schema.migrate import migrate, set_role_password
+from tools.processes import descendants, is_alive
+from tools.waiting import wait_for
 
 ENVIRONMENT = Environment.SANDBOX
 WEBHOOKS_ROLE, STOCK_ROLE = f"{ENVIRONMENT}_webhooks", f"{ENVIRONMENT}_stock"
@@ -164,16 +165,13 @@ class Postgres:
         A new postmaster refuses to start while one of them is left.
         """
         assert self.process is not None
-        family = children_of(self.process.pid)
+        family = descendants(self.process.pid)
         self.process.kill()
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for each in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
         self.process.wait(GONE_WITHIN)
-        deadline = time.monotonic() + GONE_WITHIN
-        while any(is_alive(pid) for pid in family):
-            assert time.monotonic() < deadline, f"PostgreSQL's children {family} do not end"
-            time.sleep(0.01)
+        wait_for(lambda: not any(map(is_alive, family)), "PostgreSQL's children end", GONE_WITHIN)
 
     def end(self) -> None:
         if self.process is not None:
@@ -300,22 +298,3 @@ def running_chain(folder: Path, **settings: object) -> Generator[Chain]:
         yield chain
     finally:
         chain.end()
-
-
-def children_of(parent: int) -> list[int]:
-    """Return the ids of a process's children."""
-    found: list[int] = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(stat.parent.name))
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    """Say whether a process still runs; one that only its exit code is left of does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"

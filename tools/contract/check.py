@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 import httpx
 
-from tests.contract.document import METHODS, Json, expand, load_document, schema_problems
-from tests.contract.stock_answers import asked_of, stock_problems
+from tools.contract.document import METHODS, Json, expand, load_document, schema_problems
+from tools.contract.stock_answers import asked_of, stock_problems
 
 PARTNER_PATHS = "/partner/v1/"
 

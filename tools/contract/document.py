@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
@@ -26,15 +26,16 @@ def expand(node: Json, document: dict[str, Any]) -> Json:
     Objects take no fields but the ones they name. Patterns are ECMA 262's, by the package regress.
     """
     if isinstance(node, list):
-        return [expand(part, document) for part in node]
+        return [expand(part, document) for part in cast("list[Json]", node)]
     if not isinstance(node, dict):
         return node
-    if "$ref" in node:
-        return expand(lookup(node["$ref"], document), document)
-    if "allOf" in node:
+    given = cast("dict[str, Json]", node)
+    if "$ref" in given:
+        return expand(lookup(given["$ref"], document), document)
+    if "allOf" in given:
         message = "allOf can't be checked for unknown fields: write the fields out"
         raise ValueError(message)
-    return closed({key: expand(part, document) for key, part in node.items()})
+    return closed({key: expand(part, document) for key, part in given.items()})
 
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:

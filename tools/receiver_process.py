@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from services.local.children import start, stop, wait_until
-from tests.webhooks_receiver import Behaviour, Endpoint, Receipt
+from tools.receiver import Behaviour, Endpoint, Receipt
 
 READY_WITHIN = 20.0  # seconds
 # Distinct receivers have distinct addresses; only Linux has all of 127.0.0.0/8 from the start.
@@ -59,7 +59,7 @@ def running_receiver(folder: Path, *, hosts: int = 1) -> Generator[Receiver]:
     """Run a receiver for the length of a with block."""
     hosts = min(hosts, MOST_HOSTS)
     log = folder / "receiver.log"
-    command = [sys.executable, "-m", "tests.webhooks_receiver", "--hosts", str(hosts)]
+    command = [sys.executable, "-m", "tools.receiver", "--hosts", str(hosts)]
     process = start(command, log=log, folder=folder)
     try:
         wait_until(

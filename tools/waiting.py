@@ -9,12 +9,17 @@ from typing import Self
 DEADLINE = 20.0  # seconds; what is waited for takes far less
 
 
-def wait_for(condition: Callable[[], bool], what: str, within: float = DEADLINE) -> None:
-    """Return when the condition holds; fail when it does not within `within` seconds."""
+def wait_for(
+    condition: Callable[[], object], what: object, within: float = DEADLINE, *, every: float = 0.01
+) -> None:
+    """Return when the condition holds; fail when it does not within `within` seconds.
+
+    `every`: the pause between two looks, in seconds.
+    """
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, f"in {within} s there was never: {what}"
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 class Running:

@@ -1,7 +1,7 @@
 """Receiver: many webhook endpoints in one process, and a ledger of everything they were sent.
 
 It is written to the contract alone (W4, W5) and shares no code with what signs and sends. Run as
-`python -m tests.webhooks_receiver`; tests/webhooks_receiving.py starts it and speaks to it. One
+`python -m tools.receiver`; tools/receiver_process.py starts it and speaks to it. One
 event loop on httptools takes 60 us a request: it must never be what a measurement waits for.
 """
 
@@ -274,7 +274,7 @@ async def _serve(hosts: int) -> None:
 
 def main() -> None:
     """Receive until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="webhooks_receiver", description=__doc__)
+    parser = argparse.ArgumentParser(prog="receiver", description=__doc__)
     parser.add_argument("--hosts", type=int, default=1, help="listen on 127.0.0.1 to 127.0.0.N")
     hosts = parser.parse_args().hosts
     gc.disable()  # a pause for a ledger of 100,000 lines would be measured as a late receipt

@@ -17,8 +17,8 @@ import httpx
 from services.core import headers
 from services.core.environments import Environment
 from services.local.children import last_line, start, stop
-from tests.contract_check import default_checker
-from tests.waiting import wait_for
+from tools.contract.check import default_checker
+from tools.waiting import wait_for
 
 BACKEND_TOKEN = "backend-token-of-the-tests-0123456789"
 CREDENTIAL_ID = "5e0c7d52-3a44-4b0e-8d0f-9c1a2b3d4e5f"  # of a key that no table has

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import math
-import os
 import random
 import signal
 import threading
@@ -27,15 +26,17 @@ import psycopg
 from services.core import headers
 from services.core.environments import Environment
 from services.local.children import free_port, stop
+from services.local.plan import POLICY
 from services.local.postgres import RunningPostgres, start_postgres
+from services.local.stack import QUERY
 from services.local.valkey import RunningValkey, running_valkey, start_valkey
 from services.policy.render import Addresses, Consumer, CounterStore, Key, render
 from services.schema.migrate import migrate, set_role_password
 from services.schema.seed import products, seed
-from tests.gateway.nodes import Node, embedded_node
-from tests.gateway.policy import INVENTORY, KONG_YML
-from tests.query_process import BACKEND_TOKEN, QueryProcess, running_query, settings_for
-from tests.waiting import wait_for
+from tools.gateway_node import Node, embedded_node
+from tools.processes import signal_family
+from tools.query_process import BACKEND_TOKEN, QueryProcess, running_query, settings_for
+from tools.waiting import wait_for
 
 PASSWORD = "a-password-of-the-tests"
 KEY = "pk_live_outages"
@@ -152,7 +153,7 @@ class Site:
     @property
     def url(self) -> str:
         """Where partners ask."""
-        return f"http://127.0.0.1:{self.node.port}{INVENTORY}"
+        return f"http://127.0.0.1:{self.node.port}{QUERY}"
 
     @property
     def query(self) -> QueryProcess:
@@ -171,7 +172,7 @@ class Site:
         )
         upstreams = {"query": (self.query.base_url.removeprefix("http://"),)}
         addresses = Addresses(upstreams, CounterStore("127.0.0.1", self.counters.port, 0))
-        self.node.publish(render(KONG_YML.read_text("utf-8"), [partner], addresses))
+        self.node.publish(render(POLICY.read_text("utf-8"), [partner], addresses))
 
     def fresh_ids(self, count: int = 200) -> list[str]:
         """Return ids that no one asked for yet, read just now: caches have them for 25 s."""
@@ -217,10 +218,7 @@ class Site:
 
     def signal_postgres(self, how: signal.Signals) -> None:
         """Send a signal to PostgreSQL's whole family."""
-        pid = self.postgres.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        for each in [pid, *map(int, children.split())]:
-            os.kill(each, how)
+        signal_family(self.postgres.process.pid, how)
 
     def drop_connections(self) -> None:
         """Have PostgreSQL break off every session of the query services."""

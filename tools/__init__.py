@@ -1,0 +1,1 @@
+"""Tools: what tests, load tests and benchmarks share; services never import it."""

@@ -1,0 +1,1 @@
+"""Contract: answers held against specs/api/partner-inventory-api.yaml."""
