@@ -1,4 +1,4 @@
-"""Settings: what admin's service and its command line are told by their environment."""
+"""Settings: the environment of admin's service, and of commands inside its container."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ _MAX_PORT = 65535
 
 
 class AdminSettings(msgspec.Struct, kw_only=True):
-    """What both faces are told; each field is a variable of its name in capitals."""
+    """What both read; each field is a variable of its name in capitals."""
 
     admin_database_url: PostgresUrl  # PostgreSQL as the role admin, on the primary. Secret.
     # Fernet keys, comma separated: the first encrypts API keys and secrets of endpoints, all

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class ClientSettings(msgspec.Struct, kw_only=True):
-    """What the command line is told; each field is a variable of its name in capitals."""
+    """How to call admin; each field is a variable of its name in capitals."""
 
     # Where admin answers. Without it and ADMIN_TOKEN commands call the admin of the local stack.
     admin_url: Annotated[str, msgspec.Meta(pattern=URL_PATTERN)]
@@ -63,7 +63,7 @@ class Client:
             base_url=self._url + ROOT,
             headers={
                 "Authorization": f"Bearer {settings.admin_token}",
-                OS_USER: quote(os_user, errors="replace"),
+                OS_USER: quote(os_user),
             },
             timeout=httpx.Timeout(ANSWERED_WITHIN, connect=CONNECTED_WITHIN),
             trust_env=False,  # the token is for admin, and for no proxy

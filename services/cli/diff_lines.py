@@ -13,13 +13,13 @@ SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 def change_lines(changes: Sequence[Change]) -> Iterator[str]:
     """Yield a line for each change; consumers are counted, and many alike shortened."""
-    told: Counter[tuple[str, str]] = Counter()
+    seen: Counter[tuple[str, str]] = Counter()
     for change in changes:
         alike = change.what, change.entity.partition(" ")[0]
-        told[alike] += 1
-        if told[alike] <= LINES:
+        seen[alike] += 1
+        if seen[alike] <= LINES:
             yield f"{SIGNS[change.what]} {change.entity}{_how(change)}{_whom(change.consumers)}"
-    for (what, kind), count in told.items():
+    for (what, kind), count in seen.items():
         if count > LINES:
             yield f"{SIGNS[what]} and {count - LINES:,} more of kind {kind}"
 

@@ -83,9 +83,9 @@ def revoke(find_environment: FindEnvironment, name: str, *, yes: bool) -> None:
     confirm(f"Revoke the token {name}, and those that it made?", yes=yes)
     with admin(find_environment) as client:
         ending = _with_made(client.get(Listing[Token], "tokens").items, name)
-        told = [_ending_line(each, name) for each in ending]
+        printed = [_ending_line(each, name) for each in ending]
         client.call("DELETE", type(None), "tokens", name)
-    for line in told:
+    for line in printed:
         click.echo(line)
 
 

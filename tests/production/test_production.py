@@ -33,7 +33,6 @@ RESTARTED = (
 
 # Nothing where nothing failed.
 TARGETS = "kong_upstream_target_health"
-LOOK_EVERY = 0.2  # seconds
 MAY_BE_EMPTY = {  # what they show is a fault
     f'max by (upstream, target, address, state) ({TARGETS}{{state=~"unhealthy|dns_error"}}) == 1',
     'sum by (job, status) (rate(http_request_duration_seconds_count{status=~"0xx|5xx"}[5m]))',
@@ -70,12 +69,12 @@ def test_prometheus_reads_every_service_and_has_what_the_board_shows(
 ) -> None:
     with watching.prometheus(tmp_path / "prometheus", site.hosting.network) as client:
         not_read: list[Any] = []
-        wait_for(lambda: _all_read(client, not_read), not_read, 30, every=LOOK_EVERY)
+        watching.eventually(lambda: _all_read(client, not_read), 30, not_read)
         empty: list[str] = []
-        wait_for(lambda: _has_data(client, empty), empty, 30, every=LOOK_EVERY)
+        watching.eventually(lambda: _has_data(client, empty), 30, empty)
         # Some were pending before the first answers of what they look at.
         alerts: list[Any] = []
-        wait_for(lambda: _is_quiet(client, alerts), alerts, 30, every=LOOK_EVERY)
+        watching.eventually(lambda: _is_quiet(client, alerts), 30, alerts)
 
 
 @pytest.mark.usefixtures("steps")
@@ -89,7 +88,7 @@ def test_no_secret_is_in_a_log(site: Site) -> None:
     secrets = site.hosting.secrets() | keys
     assert len(secrets) > 15
     shown = f"/webhooks/{key[:12]}..."  # so the line was written, and not the key
-    wait_for(lambda: any(shown in log for log in site.hosting.logs().values()), shown)
+    watching.eventually(lambda: any(shown in log for log in site.hosting.logs().values()), 10)
     logs = site.hosting.logs().items()
     assert [(name, what) for name, log in logs for what, s in secrets.items() if s in log] == []
 

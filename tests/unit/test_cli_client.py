@@ -1,6 +1,7 @@
 """The command line's client of admin, against servers that say what a test wants."""
 
 import contextlib
+import pwd
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.admin.audit.system_user import os_user
 from services.cli.client import AdminAwayError, Client, ClientSettings, RefusedByAdminError, lines
 from services.local.children import free_port
 
@@ -89,9 +91,7 @@ def test_a_name_of_dots_is_no_step_to_a_folder(server: Server, name: str, sent: 
     assert server.asked[0][1] == f"/admin/v1/stock/{sent}"
 
 
-@pytest.mark.parametrize(
-    ("user", "sent"), [("ada", "ada"), ("Zo\u00eb", "Zo%C3%AB"), ("\udcff", "%3F")]
-)
+@pytest.mark.parametrize(("user", "sent"), [("ada", "ada"), ("Zo\u00eb", "Zo%C3%AB")])
 def test_the_operating_system_user_goes_along(server: Server, user: str, sent: str) -> None:
     server.answers = [(200, b"{}")]
     with server.client(user) as client:
@@ -195,3 +195,14 @@ def test_an_answer_that_breaks_off_says_so() -> None:
         ):
             client.get(Item, "things")
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("ada", "ada"), ("a\nb\udcff", "a?b?"), ("x" * 101, "x" * 100)]
+)
+def test_a_system_user_of_any_name_can_call_admin(
+    monkeypatch: pytest.MonkeyPatch, name: str, shown: str
+) -> None:
+    found = pwd.struct_passwd((name, "x", 1, 1, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: found)
+    assert os_user() == shown

@@ -11,11 +11,10 @@ from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 
+from services.admin.audit.system_user import OS_USER_MOST
 from services.admin.pages import Listing, Page, cursor_id, listing
 from services.core.external_text import check_text
 from services.core.headers import OS_USER
-
-OS_USER_MOST = 100  # characters
 
 
 class Actor(msgspec.Struct, frozen=True):

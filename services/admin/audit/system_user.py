@@ -6,11 +6,16 @@ LOGNAME and USER say what anybody puts into them, and are not asked.
 import os
 import pwd
 
+from services.core.external_text import visible
+
+OS_USER_MOST = 100  # characters
+
 
 def os_user() -> str:
-    """Return the name of this process's user."""
+    """Return the name of this process's user, cut and marked where the audit log can't keep it."""
     uid = os.getuid()
     try:
-        return pwd.getpwuid(uid).pw_name
+        name = pwd.getpwuid(uid).pw_name
     except KeyError:  # a container may run as a user that its image does not list
-        return f"uid-{uid}"
+        name = f"uid-{uid}"
+    return visible(name[:OS_USER_MOST])

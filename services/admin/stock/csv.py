@@ -21,6 +21,9 @@ LINE_MOST = 4_096  # bytes; 64 four-byte characters, quoted, and a number are be
 SHOWN = 40  # characters of a wrong value that a reason repeats
 FAULTLESS_DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 
+# What most ids are, and what passes both checks below: 0.2 us for a line in the place of 0.4.
+PLAIN_ID = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
+
 # A field and the comma or end behind it; possessive, so that no line takes more than one pass.
 FIELD = re.compile(r'[ \t]*+(?:"((?:[^"]|"")*+)"[ \t]*+|((?!")[^,]*+))(,|$)')
 
@@ -188,11 +191,12 @@ def read_line(number: int, text: str) -> Good | Wrong:
     if len(fields) != 2:
         return Wrong(number, f"{counted(len(fields), 'column')}: write product_id,quantity")
     product_id, digits = fields
-    try:
-        check_id(product_id)
-        check_visible(product_id)
-    except InvalidError as exc:
-        return Wrong(number, str(exc))
+    if not PLAIN_ID.fullmatch(product_id):
+        try:
+            check_id(product_id)
+            check_visible(product_id)
+        except InvalidError as exc:
+            return Wrong(number, str(exc))
     if not FAULTLESS_DIGITS.fullmatch(digits) or int(digits) > QUANTITY_MOST:
         shown = f"{digits[:SHOWN]}..." if len(digits) > SHOWN else digits
         return Wrong(number, f"quantity {shown!r} is not a whole number from 0 to {QUANTITY_MOST}")

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.admin.refusals import InvalidError
-from services.admin.stock.csv import Good, Skipped, StockFile, Wrong
+from services.admin.stock.csv import PLAIN_ID, Good, Skipped, StockFile, Wrong
+from services.admin.stock.rows import check_id
 from services.admin.stock.scratch import Scratch
+from services.admin.stock.visible import check_visible
 
 HEADER = Skipped(1)
 
@@ -142,6 +144,13 @@ def test_a_line_break_within_quotes_makes_no_product(content: str, good: list[st
     found = read(content.encode())
     assert [each.product_id for each in found if isinstance(each, Good)] == good
     assert [each.line for each in found] == list(range(1, content.count("\n") + 1))
+
+
+@given(st.from_regex(PLAIN_ID, fullmatch=True))
+@settings(max_examples=200, deadline=None)
+def test_an_id_that_takes_the_short_way_passes_both_checks(product_id: str) -> None:
+    check_id(product_id)
+    check_visible(product_id)
 
 
 VALUES = st.text(st.sampled_from('AB ",0\n'), min_size=1).filter(lambda text: text == text.strip())
