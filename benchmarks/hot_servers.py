@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -20,7 +19,7 @@ from benchmarks.plain import PREFIX
 from services.core import headers
 from services.core.environments import Environment
 from services.domain.stock import item_json
-from services.local.children import start, stop
+from services.local.children import free_port, start, stop
 from services.local.postgres import running_postgres
 from services.local.valkey import running_valkey
 from services.schema.migrate import migrate, set_role_password
@@ -136,7 +135,7 @@ def _query(
     **more: str,
 ) -> Server:
     """Start the partners' program."""
-    port = _free_port()
+    port = free_port()
     environment = {
         "ENVIRONMENT": "live",
         "DATABASE_URL": database_url,
@@ -156,7 +155,7 @@ def _start(
     stack: ExitStack, folder: Path, sizes: Sequence[int], module: str, argument: str
 ) -> Server:
     """Start one of the servers that the service is compared with."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", module, str(port), argument]
     process = start(command, log=folder / f"{module}.log", folder=folder)
     stack.callback(stop, process, SIGTERM, within=12)
@@ -189,11 +188,6 @@ def _wait(server: Server) -> None:
     raise TimeoutError(msg)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def _nobody() -> str:
     """Return the address of a Valkey that is not there."""
-    return f"valkey://127.0.0.1:{_free_port()}/0"
+    return f"valkey://127.0.0.1:{free_port()}/0"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import aiohttp
 import msgspec
 
+from tools.percentile import percentile
+
 
 @dataclass
 class Seen:
@@ -28,10 +30,8 @@ class Seen:
 
     def percentile(self, share: float) -> float:
         """Return the latency in milliseconds that `share` of the good answers stayed within."""
-        ordered = sorted(self.latencies)
-        if not ordered:
-            return math.inf
-        return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] * 1000
+        found = percentile(self.latencies, share)
+        return math.inf if found is None else found * 1000
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.gateway_load import machine
-from tools.outages import TITLES, Load, Seen, Site, percentile, running_site
+from tools.outages import TITLES, Load, Seen, Site, p95, running_site
 
 USERS = 100
 THINK = 0.2  # seconds
@@ -91,15 +91,15 @@ def measure(site: Site, case: Case, lasts: float) -> tuple[float, Seen]:
     ids = site.fresh_ids(LISTED)
     with Load(site.url, ids, users=USERS, think=THINK, batches=BATCHES) as load:
         time.sleep(WARM_UP)
-        before = percentile(load.since(time.monotonic() - WARM_UP / 2))
+        before = p95(load.since(time.monotonic() - WARM_UP / 2))
         seen = site.outage(load, case.fault, case.mend, lasts=lasts, back=case.back, after=5.0)
     return before, seen
 
 
 def is_good(case: Case, seen: Seen) -> bool:
     """Say whether the issue's figures are met; without memory, P95 of the whole time counts."""
-    p95 = seen.worst_second if case.memory else seen.p95
-    return not seen.failed and p95 < P95_BELOW and seen.normal_after < NORMAL_WITHIN
+    slowest = seen.worst_second if case.memory else seen.p95
+    return not seen.failed and slowest < P95_BELOW and seen.normal_after < NORMAL_WITHIN
 
 
 def run(folder: Path, lasts: float) -> bool:

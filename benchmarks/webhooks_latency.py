@@ -10,6 +10,7 @@ import psycopg
 
 from benchmarks.webhooks_chain import PRODUCTS, Bench
 from tools.chain import ENVIRONMENT
+from tools.percentile import percentile
 from tools.receiver import Receipt
 
 CHANGE = f"""
@@ -40,8 +41,8 @@ class Latencies:
 
     def percentile(self, share: float) -> float:
         """Return the seconds that `share` of the deliveries stayed within; a missing one never."""
-        ordered = sorted(self.seen) + [math.inf] * self.missing
-        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+        found = percentile([*self.seen, *[math.inf] * self.missing], share)
+        return math.inf if found is None else found
 
 
 def measure(bench: Bench, healthy: Sequence[int], *, rate: float, seconds: float) -> Latencies:

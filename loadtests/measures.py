@@ -11,20 +11,13 @@ from loadtests.changing import Change
 from loadtests.hooks import Delivered
 from loadtests.memory import Held
 from loadtests.records import Begin, Generator, Outcome, Record, Request, Seen
+from tools.percentile import percentile
 
 # Partner reads: the scenarios that Q6 is about.
 PARTNER = ("product-page", "hourly-sync", "sandbox-read", "peak-arrivals")
 INTERNAL = ("internal-read",)
 MOST_KEPT = 10  # examples of what went wrong
 PART = 0.2  # of full load: what drifts is compared between its first and its last part
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """Return the value that `share` of them stay within (nearest rank); None of nothing."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 @dataclass(frozen=True)

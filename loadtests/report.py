@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from loadtests.measures import Run, examples, milliseconds, percentile
+from loadtests.measures import Run, examples, milliseconds
 from loadtests.records import Outcome
 from loadtests.series import Chart
 from loadtests.stress import Step
 from loadtests.svg import draw
 from loadtests.verdict import Verdict
+from tools.percentile import percentile
 
 # The policy of the page itself: nothing is fetched from anywhere, no script runs.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

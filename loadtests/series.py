@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from loadtests.measures import INTERNAL, PARTNER, Run, memory_growth, percentile
+from loadtests.measures import INTERNAL, PARTNER, Run, memory_growth
 from loadtests.records import Outcome, Request
+from tools.percentile import percentile
 
 MOST_POINTS = 150  # in one line; a soak's seconds are put together
 MOST_PROCESSES = 8  # lines; those that grew most

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from loadtests.measures import PARTNER, Run, milliseconds, percentile
+from loadtests.measures import PARTNER, Run, milliseconds
 from loadtests.plan import Profile
 from loadtests.records import Outcome
+from tools.percentile import percentile
 
 SETTLING = 3.0  # seconds at the beginning of a step that are not looked at: users come
 

@@ -34,6 +34,7 @@ from services.policy.render import Addresses, Consumer, CounterStore, Key, rende
 from services.schema.migrate import migrate, set_role_password
 from services.schema.seed import products, seed
 from tools.gateway_node import Node, embedded_node
+from tools.percentile import percentile
 from tools.processes import signal_family
 from tools.query_process import BACKEND_TOKEN, QueryProcess, running_query, settings_for
 from tools.waiting import wait_for
@@ -73,10 +74,10 @@ class Seen(NamedTuple):
 TITLES = "requests  failed   P95 ms  worst second  normal s"
 
 
-def percentile(samples: Sequence[Sample], share: float = 0.95) -> float:
-    """Return the time, in seconds, that this share of the requests stayed within."""
-    ordered = sorted(sample.took for sample in samples)
-    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else math.inf
+def p95(samples: Sequence[Sample]) -> float:
+    """Return the time, in seconds, that 95% of the requests stayed within."""
+    found = percentile([sample.took for sample in samples], 0.95)
+    return math.inf if found is None else found
 
 
 class Load:
@@ -265,9 +266,9 @@ def _seen(samples: Sequence[Sample], returned: float, told_after: float) -> Seen
     return Seen(
         requests=len(samples),
         failed=sum(each.status != 200 for each in samples),
-        p95=percentile(samples),
+        p95=p95(samples),
         # A second in which hardly anything ended says nothing about 95%.
-        worst_second=max(percentile(each) for each in by_second.values() if len(each) >= 20),
+        worst_second=max(p95(each) for each in by_second.values() if len(each) >= 20),
         normal_after=max(0.0, last_bad, told_after),
     )
 

@@ -15,7 +15,6 @@ from loadtests.measures import (
     measure,
     memory_growth,
     over_limit_extra,
-    percentile,
     staleness,
 )
 from loadtests.memory import Held
@@ -23,6 +22,7 @@ from loadtests.plan import load_profiles
 from loadtests.records import Generator, Outcome, Request, Seen
 from loadtests.stress import knee, steps, told
 from tests.loadtests.made_runs import START, good_request, good_run
+from tools.percentile import percentile
 from tools.receiver import Receipt
 
 

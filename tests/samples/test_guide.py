@@ -4,12 +4,12 @@ import os
 import re
 import shutil
 import signal
-import socket
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from services.local.children import free_port
 from tests.e2e.conftest import SANDBOX_HOST, LocalStack
 from tests.recipes.console import commands_of, run, told
 from tests.samples.languages import NEEDED, SAMPLES, curl
@@ -38,11 +38,6 @@ def folder(tmp_path: Path) -> Generator[Path]:
             continue
         if there:
             os.kill(int(process.name), signal.SIGKILL)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 @pytest.mark.needs(*NEEDED["java"], *NEEDED["curl"])
