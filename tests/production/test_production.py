@@ -19,7 +19,6 @@ from tests.production.composition import REPOSITORY
 from tests.production.hosting import ADMINS, PROXY_PORT
 from tests.production.rolling import roll
 from tests.production.site import Site, partnerapi, running_site
-from tools.waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.needs("haproxy")]
 

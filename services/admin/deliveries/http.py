@@ -104,7 +104,7 @@ def retry_several(
 ) -> Retried:
     """Send several that have ended again, as far as they can be."""
     keys = [Key(each.event_id, each.endpoint_id) for each in data.deliveries]
-    with admin.changing(request.user) as change:
+    with admin.changing(request.user, environment) as change:
         return retry_many(change, environment, keys)
 
 
