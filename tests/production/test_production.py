@@ -19,6 +19,7 @@ from tests.production.composition import REPOSITORY
 from tests.production.hosting import ADMINS, PROXY_PORT
 from tests.production.rolling import roll
 from tests.production.site import Site, partnerapi, running_site
+from tools.waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.needs("haproxy")]
 
@@ -32,6 +33,7 @@ RESTARTED = (
 
 # Nothing where nothing failed.
 TARGETS = "kong_upstream_target_health"
+LOOK_EVERY = 0.2  # seconds
 MAY_BE_EMPTY = {  # what they show is a fault
     f'max by (upstream, target, address, state) ({TARGETS}{{state=~"unhealthy|dns_error"}}) == 1',
     'sum by (job, status) (rate(http_request_duration_seconds_count{status=~"0xx|5xx"}[5m]))',
@@ -68,12 +70,12 @@ def test_prometheus_reads_every_service_and_has_what_the_board_shows(
 ) -> None:
     with watching.prometheus(tmp_path / "prometheus", site.hosting.network) as client:
         not_read: list[Any] = []
-        watching.eventually(lambda: _all_read(client, not_read), 30, not_read)
+        wait_for(lambda: _all_read(client, not_read), not_read, 30, every=LOOK_EVERY)
         empty: list[str] = []
-        watching.eventually(lambda: _has_data(client, empty), 30, empty)
+        wait_for(lambda: _has_data(client, empty), empty, 30, every=LOOK_EVERY)
         # Some were pending before the first answers of what they look at.
         alerts: list[Any] = []
-        watching.eventually(lambda: _is_quiet(client, alerts), 30, alerts)
+        wait_for(lambda: _is_quiet(client, alerts), alerts, 30, every=LOOK_EVERY)
 
 
 @pytest.mark.usefixtures("steps")
@@ -87,7 +89,7 @@ def test_no_secret_is_in_a_log(site: Site) -> None:
     secrets = site.hosting.secrets() | keys
     assert len(secrets) > 15
     shown = f"/webhooks/{key[:12]}..."  # so the line was written, and not the key
-    watching.eventually(lambda: any(shown in log for log in site.hosting.logs().values()), 10)
+    wait_for(lambda: any(shown in log for log in site.hosting.logs().values()), shown)
     logs = site.hosting.logs().items()
     assert [(name, what) for name, log in logs for what, s in secrets.items() if s in log] == []
 
@@ -122,11 +124,11 @@ def test_a_key_is_revoked_while_one_admin_restarts(site: Site, away: str, there:
             urls = [f"http://{node}:{PROXY_PORT}/partner/v1/webhooks" for node in nodes]
             return {client.get(url).status_code for url in urls} == {status}
 
-        watching.eventually(lambda: both_answer(200), 10)
+        wait_for(lambda: both_answer(200), "the new key on both nodes", 10)
         hosting.stop(away)
         began = time.monotonic()
         partnerapi(hosting, "keys", "revoke", key, "--yes", token=site.token, within=there)
-        watching.eventually(lambda: both_answer(401), 10)
+        wait_for(lambda: both_answer(401), "a refusal by both nodes", 10)
         took = time.monotonic() - began
     hosting.start(away)
     hosting.wait_healthy(away)
