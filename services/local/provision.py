@@ -16,8 +16,9 @@ from services.admin.gateway.node_sync import NodeState
 from services.admin.gateway.publish_wait import (
     Published,
     is_published,
+    observe,
     publish_target,
-    read_published,
+    published_of,
 )
 from services.admin.gateway.store import read_clock
 from services.admin.keys.changes import create_key
@@ -136,9 +137,10 @@ def wait_until_published(
         target = publish_target(connection, settings, since)
 
         def fault() -> str:
-            if not is_published(connection, settings.nodes, target):
+            observed = observe(connection, settings.nodes)
+            if not is_published(observed, settings.nodes, target):
                 return "the gateway did not get its policy"
-            return _policy_fault(read_published(connection, settings, target))
+            return _policy_fault(published_of(observed, settings, target))
 
         wait_until(fault)
 
