@@ -5,7 +5,7 @@ schema's triggers number each change and write the outbox, as for any other writ
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from services.admin.changes import Admin
 from services.admin.refusals import ConflictError, InvalidError
 from services.admin.stock.csv import Good, StockFile, Wrong
 from services.admin.stock.scratch import Scratch, Wanted
+from services.admin.stock.visible import invisible_fault
 from services.core.environments import Environment
 from services.core.external_text import check_text
 from services.core.wording import counted
@@ -224,13 +225,16 @@ class Import:
     ) -> None:
         before = report.refused
         for line, product_id in scratch.lines_of(outcome.unknown):
-            words = f"there is no product {product_id} in {self._environment}"
-            refuse(report, line, f"{words}: it is added when the import is told to add products")
+            refuse(report, line, invisible_fault(product_id) or self._unknown(product_id))
         lines = sum(wanted.lines for wanted in batch)
         report.changed += outcome.changed
         report.added += outcome.added
         report.unchanged += lines - outcome.changed - outcome.added - (report.refused - before)
         report.not_reached -= lines
+
+    def _unknown(self, product_id: str) -> str:
+        words = f"there is no product {product_id} in {self._environment}"
+        return f"{words}: it is added when the import is told to add products"
 
     def _look(self, batch: Sequence[Wanted]) -> "Outcome":
         """Say what `_set` would do."""
@@ -242,22 +246,25 @@ class Import:
         changed = sum(
             present.get(wanted.product_id, wanted.quantity) != wanted.quantity for wanted in batch
         )
-        if self._options.add:
-            return Outcome(changed, len(new), [])
-        return Outcome(changed, 0, new)
+        addable, refused = _split(new) if self._options.add else ([], new)
+        return Outcome(changed, len(addable), refused)
 
     def _set(self, batch: Sequence[Wanted]) -> "Outcome":
         """Write a batch in a transaction of its own."""
-        statement = SET_OR_ADD if self._options.add else SET_KNOWN
-        values = {
-            "ids": [wanted.product_id for wanted in batch],
-            "quantities": [wanted.quantity for wanted in batch],
-        }
+        quantities = {wanted.product_id: wanted.quantity for wanted in batch}
+        addable, known = _split(quantities) if self._options.add else ([], list(quantities))
         began = self._clock()
         for _ in range(TRIES):
             try:
                 with self._admin.changing(self._actor, self._environment) as change:
-                    rows = change.connection.execute(statement, values).fetchall()
+                    rows = [
+                        row
+                        for statement, ids in ((SET_OR_ADD, addable), (SET_KNOWN, known))
+                        if ids
+                        for row in change.connection.execute(
+                            statement, {"ids": ids, "quantities": [quantities[i] for i in ids]}
+                        ).fetchall()
+                    ]
             except (errors.SerializationFailure, errors.DeadlockDetected):
                 continue
             outcome = outcome_of(rows)
@@ -295,6 +302,14 @@ class Import:
         after = {**told, "options": self._options}
         with self._admin.changing(self._actor) as change:
             return change.record(action, f"stock:{self._environment}", after=after)
+
+
+def _split(ids: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the ids that may be added as new products, and those that may not."""
+    found: tuple[list[str], list[str]] = ([], [])
+    for product_id in ids:
+        found[invisible_fault(product_id) is not None].append(product_id)
+    return found
 
 
 class Outcome(msgspec.Struct, frozen=True):
