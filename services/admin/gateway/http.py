@@ -7,6 +7,7 @@ import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 
+from services.admin.access import LOOKS_ONLY
 from services.admin.changes import Admin
 from services.admin.gateway.desired import Configuration
 from services.admin.gateway.diff import Diff, diff_nodes, read_wanted
@@ -48,7 +49,13 @@ def diff_gateway(admin: Admin) -> Diff:
     return _diff(admin)
 
 
-@post("/gateway/diff", status_code=200, sync_to_thread=True, tags=["gateway"])
+@post(
+    "/gateway/diff",
+    status_code=200,
+    sync_to_thread=True,
+    tags=["gateway"],
+    opt={LOOKS_ONLY: True},
+)
 def diff_other_policy(admin: Admin, data: OtherPolicy) -> Diff:
     """Compare what each node runs with another kong.yml; changes nothing and shows no key."""
     return _diff(admin, (data.name, data.policy))
