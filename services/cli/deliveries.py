@@ -174,6 +174,7 @@ def _retry_found(
         try:
             retried += client.post(Retried, *path, body={"deliveries": batch}).retried
         except AdminError as exc:
+            progress.end()
             again = counted(retried, "delivery is", "deliveries are")
             msg = f"{exc.message}; {again} sent again already: repeat the command for the rest"
             raise type(exc)(exc.code, msg, exc.request_id) from exc

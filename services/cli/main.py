@@ -134,7 +134,11 @@ def find_environment() -> Mapping[str, str]:
     except ModuleNotFoundError:
         return os.environ  # production's image has no local stack
     state_dir = Path(os.environ.get("PARTNERAPI_STATE_DIR", ".stack"))
-    return {**os.environ, **(state.stack_environment(state_dir) or {})}
+    try:
+        found = state.stack_environment(state_dir)
+    except state.StackError as exc:
+        raise click.ClickException(str(exc)) from exc
+    return {**os.environ, **(found or {})}
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

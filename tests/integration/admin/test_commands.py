@@ -120,6 +120,13 @@ def test_with_json_an_error_is_the_object_of_a5(
     assert error["message"] == plain.removeprefix("Error: ").partition(" (request ")[0]
 
 
+def test_a_broken_state_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").write_text("{")
+    result = CommandLine({"PARTNERAPI_STATE_DIR": str(tmp_path)})("partners list")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "secrets.json can't be read" in result.stderr
+
+
 def test_json_is_the_document_that_http_answers(
     run: CommandLine, shared_admin: AdminProcess
 ) -> None:
