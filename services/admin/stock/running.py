@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import IO, Any, cast
@@ -17,6 +18,8 @@ from services.core.headers import JSON_LINES
 from services.core.http.assembly import FailureHandlers
 
 PROGRESS_EVERY = 0.3  # seconds
+# A batch may take longer than clients wait for the next byte, which is 120 s for the command line.
+SOMETHING_EVERY = 10.0  # seconds
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -26,6 +29,9 @@ class Progress(msgspec.Struct, frozen=True):
 
     done: int
     total: int
+
+
+NOTHING_YET = Progress(0, 0)
 
 
 class RunningImport:
@@ -103,10 +109,13 @@ class _ToTheEnd(ASGIStreamingResponse):
 async def _lines(request: AnyRequest, run: Running) -> AsyncGenerator[bytes]:
     async with run as running:
         sent: Progress | None = None
+        sent_at = time.monotonic()
         while not await running.has_ended(PROGRESS_EVERY):
-            if running.progress != sent:
-                sent = running.progress
-                yield _line(sent)
+            if running.progress != sent or time.monotonic() - sent_at > SOMETHING_EVERY:
+                sent, sent_at = running.progress, time.monotonic()
+                yield _line(sent or NOTHING_YET)
+        if running.progress not in (sent, None):
+            yield _line(running.progress)
         try:
             last = _line({"report": running.report()})
         except Exception as exc:  # noqa: BLE001 -- the app's handlers take every kind
