@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import psycopg
@@ -28,6 +29,7 @@ from services.admin.partners.rows import find_partner
 from services.admin.refusals import NotFoundError, RefusedError
 from services.admin.settings import AdminSettings
 from services.admin.tokens.rows import Role, create_token, find_token, revoke_token
+from services.core.database import connection_options
 from services.core.encryption import MasterKeyError, SecretBox, make_master_key
 from services.core.environments import Environment
 from services.core.settings import load_settings
@@ -165,9 +167,8 @@ def _actor() -> Actor:
 def _open(admin: Mapping[str, str]) -> Generator[Admin]:
     settings = load_settings(AdminSettings, admin)
     box = SecretBox(settings.master_keys)
-    with psycopg.connect(
-        settings.admin_database_url, autocommit=True, connect_timeout=5
-    ) as connection:
+    options: dict[str, Any] = {**connection_options("partnerapi", None), "connect_timeout": 5}
+    with psycopg.connect(settings.admin_database_url, **options) as connection:
         yield Admin(settings, box, lambda: contextlib.nullcontext(connection))
 
 
