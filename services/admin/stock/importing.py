@@ -6,12 +6,13 @@ schema's triggers number each change and write the outbox, as for any other writ
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import IO, Any
+from typing import IO, Any, LiteralString
 from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg import errors
+from psycopg import Connection, errors
+from psycopg.rows import TupleRow
 
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
@@ -251,20 +252,11 @@ class Import:
 
     def _set(self, batch: Sequence[Wanted]) -> "Outcome":
         """Write a batch in a transaction of its own."""
-        quantities = {wanted.product_id: wanted.quantity for wanted in batch}
-        addable, known = _split(quantities) if self._options.add else ([], list(quantities))
         began = self._clock()
         for _ in range(TRIES):
             try:
                 with self._admin.changing(self._actor, self._environment) as change:
-                    rows = [
-                        row
-                        for statement, ids in ((SET_OR_ADD, addable), (SET_KNOWN, known))
-                        if ids
-                        for row in change.connection.execute(
-                            statement, {"ids": ids, "quantities": [quantities[i] for i in ids]}
-                        ).fetchall()
-                    ]
+                    rows = self._execute(change.connection, batch)
             except (errors.SerializationFailure, errors.DeadlockDetected):
                 continue
             outcome = outcome_of(rows)
@@ -273,6 +265,19 @@ class Import:
             return outcome
         msg = f"{batch[0].product_id} to {batch[-1].product_id} lost {TRIES} times to others"
         raise ConflictError(msg)
+
+    def _execute(
+        self, connection: Connection[TupleRow], batch: Sequence[Wanted]
+    ) -> list[tuple[Any, ...]]:
+        """Write a batch; return rows of (outcome, product id)."""
+        quantities = {wanted.product_id: wanted.quantity for wanted in batch}
+        addable, known = _split(quantities) if self._options.add else ([], list(quantities))
+        steps: list[tuple[LiteralString, list[str]]] = [(SET_OR_ADD, addable), (SET_KNOWN, known)]
+        rows: list[tuple[Any, ...]] = []
+        for statement, ids in steps:
+            values = {"ids": ids, "quantities": [quantities[product_id] for product_id in ids]}
+            rows += connection.execute(statement, values).fetchall() if ids else []
+        return rows
 
     def _finished(self, report: ImportReport, began: float) -> ImportReport:
         report.refused_lines = sorted(report.refused_lines)[:LISTED_MOST]
