@@ -1,6 +1,7 @@
 """Running: an import in a thread, its progress as lines of JSON, and its end in order."""
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -21,7 +22,17 @@ PROGRESS_EVERY = 0.3  # seconds
 # A batch may take longer than clients wait for the next byte, which is 120 s for the command line.
 SOMETHING_EVERY = 10.0  # seconds
 
+
 AnyRequest = Request[Any, Any, Any]
+
+
+def no_room(exc: Exception) -> PartnerError:
+    """Return the answer to an import whose file or lines can't be kept while it runs."""
+    msg = (
+        f"admin's temporary folder can't keep the import's lines ({exc}): make room there, and"
+        " look in the audit log whether the import had begun"
+    )
+    return PartnerError(ErrorCode.SERVICE_UNAVAILABLE, msg)
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -58,6 +69,8 @@ class RunningImport:
             return self.task.result()
         except BrokenOffError as exc:
             raise PartnerError(ErrorCode.SERVICE_UNAVAILABLE, str(exc)) from exc
+        except (sqlite3.Error, OSError) as exc:
+            raise no_room(exc) from exc
 
 
 MakeImport = Callable[[RunningImport], Import]

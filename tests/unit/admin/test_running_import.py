@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -11,6 +12,25 @@ from litestar import Request
 
 from services.admin.stock import running
 from services.admin.stock.importing import ImportReport
+from services.core.errors import ErrorCode, PartnerError
+
+
+@pytest.mark.parametrize(
+    "failure", [sqlite3.OperationalError("database or disk is full"), OSError(28, "No space left")]
+)
+def test_an_import_without_room_is_unavailable_with_a_sentence(failure: Exception) -> None:
+    async def failing() -> ImportReport:
+        raise failure
+
+    async def report() -> None:
+        started = running.RunningImport()
+        started.task = asyncio.ensure_future(failing())
+        assert await started.has_ended()
+        started.report()
+
+    with pytest.raises(PartnerError, match="temporary folder can't keep") as caught:
+        asyncio.run(report())
+    assert caught.value.code == ErrorCode.SERVICE_UNAVAILABLE
 
 
 def test_an_import_sends_its_last_progress_and_something_during_a_slow_batch(
