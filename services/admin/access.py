@@ -23,6 +23,7 @@ from services.core.http.request_scope import current_request_id
 
 SCHEME = "bearer"
 LOOKS = ("GET", "HEAD", "OPTIONS")
+LOOKS_ONLY = "looks_only"  # in the `opt` of a handler of another method that changes nothing
 
 NO_TOKEN = "Send `Authorization: Bearer` and a token of `partnerapi tokens create`"  # noqa: S105
 WRONG_TOKEN = "This token is unknown or was revoked"  # noqa: S105
@@ -48,8 +49,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         token = await asyncio.to_thread(self._find, secret.strip())
         if token is None:
             raise _unauthorized(WRONG_TOKEN)
-        method = cast("HTTPScope", connection.scope)["method"]
-        if token.role != Role.OPERATOR and method not in LOOKS:
+        if token.role != Role.OPERATOR and not _looks(connection):
             raise PartnerError(ErrorCode.FORBIDDEN, MAY_NOT)
         actor = Actor(
             f"token:{token.name}",
@@ -58,6 +58,12 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
             os_user=unquote(connection.headers.get(OS_USER, "")) or None,
         )
         return AuthenticationResult(user=actor, auth=token)
+
+
+def _looks(connection: Connection) -> bool:
+    """Say whether a request changes nothing."""
+    method = cast("HTTPScope", connection.scope)["method"]
+    return method in LOOKS or bool(connection.route_handler.opt.get(LOOKS_ONLY))
 
 
 def token_finder(admin: Admin) -> FindToken:

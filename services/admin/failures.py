@@ -9,6 +9,7 @@ from psycopg_pool import PoolTimeout
 
 from services.admin.refusals import ConflictError, InvalidError, NotFoundError, RefusedError
 from services.core.availability import Availability
+from services.core.encryption import MasterKeyError
 from services.core.errors import ErrorCode, envelope
 from services.core.external_text import explained
 from services.core.http.assembly import FailureHandlers
@@ -43,6 +44,7 @@ def exception_handlers(availability: Availability) -> FailureHandlers:
     return {
         RefusedError: _answer_refusal,
         PolicyError: _answer_policy,
+        MasterKeyError: _answer_policy,
         ValidationException: _answer_validation,
         psycopg.OperationalError: answer_away,
         PoolTimeout: answer_busy,
@@ -55,8 +57,8 @@ def _answer_refusal(request: AnyRequest, exc: RefusedError) -> Response[bytes]:
     return _answer(request, status, code, str(exc))
 
 
-def _answer_policy(request: AnyRequest, exc: PolicyError) -> Response[bytes]:
-    """A kong.yml that is broken is nobody's fault who calls; what was changed stays changed."""
+def _answer_policy(request: AnyRequest, exc: Exception) -> Response[bytes]:
+    """A broken kong.yml or a missing master key is no fault of the call; what it changed stays."""
     return _answer(request, 409, CONFLICT, str(exc))
 
 

@@ -21,7 +21,7 @@ ROOT = "/admin/v1"
 ANSWERED_WITHIN = 120.0
 CONNECTED_WITHIN = 5.0  # for each address of the name
 JSON = "application/json"
-URL_PATTERN = r"^https?://[^/\s]+/?$"
+URL_PATTERN = r"^https?://([^/\s@:\[\]]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?/?$"
 TOKEN_PATTERN = "^[!-~]+$"  # noqa: S105 -- the form of a token
 
 T = TypeVar("T")
@@ -106,12 +106,7 @@ class Client:
             received = response.read()
         if answer is type(None):
             return None  # pyright: ignore[reportReturnType]
-        try:
-            return msgspec.json.decode(received, type=answer)
-        except msgspec.DecodeError as exc:
-            request_id = response.request.headers[REQUEST_ID]
-            msg = f"{self._url} answers something else than this command expects: {exc}"
-            raise RefusedByAdminError(ErrorCode.BAD_GATEWAY, msg, request_id) from exc
+        return decoded(response, received, answer)
 
     def listing(self, item: type[T], *path: object, limit: int, **parameters: object) -> Listing[T]:
         """Return the first `limit` items of a list, page by page. Raises AdminError."""
@@ -156,6 +151,21 @@ class Client:
         except httpx.HTTPError as exc:
             msg = f"admin ({self._url}): {_reason(exc)}"
             raise AdminAwayError(ErrorCode.SERVICE_UNAVAILABLE, msg, request_id) from exc
+
+
+def decoded(response: httpx.Response, received: bytes, kind: type[T]) -> T:
+    """Return an answer, or a line of it, as a Struct. Raises RefusedByAdminError."""
+    try:
+        return msgspec.json.decode(received, type=kind)
+    except msgspec.DecodeError as exc:
+        url = response.request.url.copy_with(path="", query=None)
+        msg = f"{url} answers something else than this command expects: {exc}"
+        raise RefusedByAdminError(ErrorCode.BAD_GATEWAY, msg, request_id_of(response)) from exc
+
+
+def request_id_of(response: httpx.Response) -> str:
+    """Return the id that a call was sent with."""
+    return response.request.headers[REQUEST_ID]
 
 
 def lines(response: httpx.Response) -> Iterator[bytes]:

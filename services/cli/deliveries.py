@@ -14,7 +14,7 @@ import click
 from services.admin.deliveries.redelivery import RETRIED_MOST, Retried
 from services.admin.deliveries.rows import Attempt, Delivery, DeliveryDetails, DeliveryState
 from services.cli.audit import TIME, in_utc
-from services.cli.client import Client
+from services.cli.client import AdminError, Client
 from services.cli.common import (
     IN_PART,
     FindEnvironment,
@@ -159,6 +159,9 @@ def _retry_found(
     """Send all that a search finds again, oldest first, after a question."""
     found = client.listing(Delivery, environment, "deliveries", limit=FOUND_MOST, **parameters)
     keys = [{"endpoint_id": d.endpoint_id, "event_id": d.event_id} for d in reversed(found.items)]
+    if found.next_cursor is not None:
+        msg = f"more than {FOUND_MOST:,}: narrow the search by --since, --until"
+        raise click.UsageError(msg)
     if not keys:
         return Retried(0, 0)
     number = len({each["endpoint_id"] for each in keys})
@@ -168,7 +171,13 @@ def _retry_found(
     for begin in range(0, len(keys), RETRIED_MOST):
         batch = keys[begin : begin + RETRIED_MOST]
         path = (environment, "deliveries", "retry")
-        retried += client.post(Retried, *path, body={"deliveries": batch}).retried
+        try:
+            retried += client.post(Retried, *path, body={"deliveries": batch}).retried
+        except AdminError as exc:
+            progress.end()
+            again = counted(retried, "delivery is", "deliveries are")
+            msg = f"{exc.message}; {again} sent again already: repeat the command for the rest"
+            raise type(exc)(exc.code, msg, exc.request_id) from exc
         done += len(batch)
         progress(done, len(keys))
     return Retried(retried, done - retried)

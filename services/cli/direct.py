@@ -13,6 +13,7 @@ from services.admin.changes import Admin
 from services.admin.refusals import RefusedError
 from services.admin.settings import AdminSettings
 from services.cli.common import AWAY, CommandError, FindEnvironment
+from services.core.database import connection_options
 from services.core.encryption import MasterKeyError, SecretBox
 from services.core.errors import ErrorCode
 from services.core.external_text import ExternalTextError
@@ -28,12 +29,9 @@ def database(find_environment: FindEnvironment) -> Generator[Admin]:
     try:
         settings = load_settings(AdminSettings, find_environment())
         box = SecretBox(settings.master_keys)
-        with psycopg.connect(
-            settings.admin_database_url,
-            autocommit=True,
-            connect_timeout=5,
-            options="-c timezone=UTC",  # the zone of the times that people are shown
-        ) as connection:
+        # A person waits a little longer for PostgreSQL than a service, which tries again.
+        options: dict[str, Any] = {**connection_options("partnerapi", None), "connect_timeout": 5}
+        with psycopg.connect(settings.admin_database_url, **options) as connection:
             yield Admin(settings, box, lambda: _lent(connection))
     except EXPECTED as exc:
         raise click.ClickException(str(exc)) from exc

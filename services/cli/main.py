@@ -78,7 +78,8 @@ class JsonError(click.ClickException):
 
     def __init__(self, error: click.ClickException) -> None:
         """Take the error whose exit code it has."""
-        super().__init__(error.message)
+        # A command's own sentence has the request's id apart; click words its errors when asked.
+        super().__init__(error.message if hasattr(error, "code") else error.format_message())
         self.exit_code = error.exit_code  # pyright: ignore[reportAttributeAccessIssue] -- click's own do so
         # Without a request there is no id, and what is wrong is in the command or its settings.
         self._code = getattr(error, "code", "INVALID_REQUEST")
@@ -133,7 +134,11 @@ def find_environment() -> Mapping[str, str]:
     except ModuleNotFoundError:
         return os.environ  # production's image has no local stack
     state_dir = Path(os.environ.get("PARTNERAPI_STATE_DIR", ".stack"))
-    return {**os.environ, **(state.stack_environment(state_dir) or {})}
+    try:
+        found = state.stack_environment(state_dir)
+    except state.StackError as exc:
+        raise click.ClickException(str(exc)) from exc
+    return {**os.environ, **(found or {})}
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -18,6 +18,7 @@ class ProgressLine:
         self._things = things
         self._terminal = sys.stderr.isatty()
         self._written_at = time.monotonic()
+        self._is_open = False  # a line on a terminal that has no end yet
 
     def __call__(self, done: int, total: int) -> None:
         """Write, if it is time; on a terminal also the last of it, which ends the line."""
@@ -28,8 +29,15 @@ class ProgressLine:
         self._written_at = time.monotonic()
         if self._terminal:
             click.echo(f"\r{done:,} of {total:,} {self._things}", err=True, nl=last)
+            self._is_open = not last
         else:
             _write_json(done=done, total=total, of=self._things)
+
+    def end(self) -> None:
+        """End a line that is still open, so that what is written next has one of its own."""
+        if self._is_open:
+            self._is_open = False
+            click.echo(err=True)
 
 
 def note(sentence: str, **values: object) -> None:

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from services.admin.stock.importing import RATE, RATE_MOST, ImportReport
-from services.cli.client import AdminAwayError, RefusedByAdminError, lines
+from services.cli.client import AdminAwayError, RefusedByAdminError, decoded, lines, request_id_of
 from services.cli.common import (
     IN_PART,
     NOT_DONE,
@@ -26,7 +26,7 @@ from services.cli.common import (
 )
 from services.cli.progress import ProgressLine
 from services.core.errors import Envelope, ErrorCode
-from services.core.headers import JSON_LINES, REQUEST_ID
+from services.core.headers import JSON_LINES
 from services.core.wording import counted
 from services.domain.stock import Item, StockStatus
 
@@ -74,7 +74,7 @@ def set_one(
         admin(find_environment) as client,
         client.stream("PUT", environment, "stock", product_id, content=body) as answer,
     ):
-        item = msgspec.json.decode(answer.read(), type=Item)
+        item = decoded(answer, answer.read(), Item)
         is_new = answer.status_code == CREATED
     _show(item, as_json=as_json)
     if is_new:
@@ -187,8 +187,15 @@ def _parts(file: BinaryIO) -> Iterator[bytes]:
 def _report_of(answer: httpx.Response) -> ImportReport:
     """Show progress until the report is there; return it. Raises AdminError."""
     progress = ProgressLine("lines")
+    try:
+        return _last_of(answer, progress)
+    finally:
+        progress.end()
+
+
+def _last_of(answer: httpx.Response, progress: ProgressLine) -> ImportReport:
     for received in lines(answer):
-        line = msgspec.json.decode(received, type=_Line)
+        line = decoded(answer, received, _Line)
         if line.report is not None:
             return line.report
         if line.error is not None:
@@ -197,7 +204,7 @@ def _report_of(answer: httpx.Response) -> ImportReport:
             raise kind(line.error.code, line.error.message, line.error.request_id)
         progress(line.done, line.total)
     msg = "admin's answer ends before the report: the audit log says how far the import came"
-    raise AdminAwayError(ErrorCode.SERVICE_UNAVAILABLE, msg, answer.request.headers[REQUEST_ID])
+    raise AdminAwayError(ErrorCode.SERVICE_UNAVAILABLE, msg, request_id_of(answer))
 
 
 def _exit_code(report: ImportReport, *, all_or_nothing: bool) -> int:

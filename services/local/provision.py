@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import psycopg
@@ -16,8 +17,9 @@ from services.admin.gateway.node_sync import NodeState
 from services.admin.gateway.publish_wait import (
     Published,
     is_published,
+    observe,
     publish_target,
-    read_published,
+    published_of,
 )
 from services.admin.gateway.store import read_clock
 from services.admin.keys.changes import create_key
@@ -27,6 +29,7 @@ from services.admin.partners.rows import find_partner
 from services.admin.refusals import NotFoundError, RefusedError
 from services.admin.settings import AdminSettings
 from services.admin.tokens.rows import Role, create_token, find_token, revoke_token
+from services.core.database import connection_options
 from services.core.encryption import MasterKeyError, SecretBox, make_master_key
 from services.core.environments import Environment
 from services.core.settings import load_settings
@@ -136,9 +139,10 @@ def wait_until_published(
         target = publish_target(connection, settings, since)
 
         def fault() -> str:
-            if not is_published(connection, settings.nodes, target):
+            observed = observe(connection, settings.nodes)
+            if not is_published(observed, settings.nodes, target):
                 return "the gateway did not get its policy"
-            return _policy_fault(read_published(connection, settings, target))
+            return _policy_fault(published_of(observed, settings, target))
 
         wait_until(fault)
 
@@ -163,9 +167,8 @@ def _actor() -> Actor:
 def _open(admin: Mapping[str, str]) -> Generator[Admin]:
     settings = load_settings(AdminSettings, admin)
     box = SecretBox(settings.master_keys)
-    with psycopg.connect(
-        settings.admin_database_url, autocommit=True, connect_timeout=5
-    ) as connection:
+    options: dict[str, Any] = {**connection_options("partnerapi", None), "connect_timeout": 5}
+    with psycopg.connect(settings.admin_database_url, **options) as connection:
         yield Admin(settings, box, lambda: contextlib.nullcontext(connection))
 
 

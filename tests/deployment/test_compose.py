@@ -17,6 +17,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from services.admin.stock.http import FILE_MOST
 from tests.deployment import shape
 from tests.deployment.shape import REPOSITORY, Document
 
@@ -174,6 +175,12 @@ def test_the_load_balancer_names_every_kong_node_and_asks_whether_it_is_ready(
     assert "check port 8100" in text
     listens = document["services"]["kong-1"]["environment"]["KONG_STATUS_LISTEN"]
     assert listens.endswith(":8100")
+
+
+def test_an_import_of_the_largest_file_has_room_in_each_admin(document: Document) -> None:
+    for name in shape.ADMINS:
+        [size] = re.findall(r"^/tmp:size=(\d+)m", document["services"][name]["tmpfs"][0])
+        assert int(size) * 1024 * 1024 >= 3 * FILE_MOST, name
 
 
 @pytest.mark.parametrize("admin", shape.ADMINS)

@@ -50,7 +50,7 @@ def test_a_hostile_id_is_the_same_product_by_every_way(ways: EveryService) -> No
         assert ways.stored() == expected, (name, more)
 
 
-def test_operations_read_and_remove_a_look_alike_and_write_none(ways: EveryService) -> None:
+def test_operations_read_set_and_remove_a_look_alike_and_add_none(ways: EveryService) -> None:
     for product_id in LOOK_ALIKES:
         raw = product_id.encode()
         refused = [ways.writing["admin PUT"](raw, 7), ways.writing["import"](raw, 7)]
@@ -62,6 +62,9 @@ def test_operations_read_and_remove_a_look_alike_and_write_none(ways: EveryServi
         assert item_of(ways.writing["sandbox PUT"](raw, 5)) == (product_id, 5)
         for name, read in ways.reading.items():
             assert item_of(read(raw)) == (product_id, 5), name
+        assert item_of(ways.writing["admin PUT"](raw, 6)) == (product_id, 6)
+        assert ways.writing["import"](raw, 7).json()["changed"] == 1
+        assert ways.stored() == {product_id: 7}
         assert ways.admin.delete(f"/sandbox/stock/{segment(raw)}").status_code == 204
 
 

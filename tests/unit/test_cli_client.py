@@ -12,7 +12,15 @@ import msgspec
 import pytest
 
 from services.admin.audit.system_user import os_user
-from services.cli.client import AdminAwayError, Client, ClientSettings, RefusedByAdminError, lines
+from services.cli.client import (
+    AdminAwayError,
+    Client,
+    ClientSettings,
+    RefusedByAdminError,
+    decoded,
+    lines,
+)
+from services.core.settings import SettingsError, load_settings
 from services.local.children import free_port
 
 
@@ -148,6 +156,39 @@ def test_an_answer_of_another_release_is_one_sentence(server: Server) -> None:
     server.answers = [(200, b'{"title": "oak"}')]
     with server.client() as client, pytest.raises(RefusedByAdminError, match="expects"):
         client.get(Item, "things")
+
+
+@pytest.mark.parametrize(
+    ("url", "is_one"),
+    [
+        ("http://127.0.0.1:8100", True),
+        ("https://admin.example/", True),
+        ("http://[::1]:8100", True),
+        ("http://admin:port", False),
+        ("http://admin:123456", False),
+        ("http://[::1", False),
+        ("http://user@admin", False),
+        ("http://admin/path", False),
+    ],
+)
+def test_an_address_that_no_client_can_call_is_no_setting(url: str, is_one: bool) -> None:
+    environment = {"ADMIN_URL": url, "ADMIN_TOKEN": "t"}
+    if is_one:
+        with Client(load_settings(ClientSettings, environment), "ada"):
+            return
+    with pytest.raises(SettingsError, match="ADMIN_URL"):
+        load_settings(ClientSettings, environment)
+
+
+def test_a_line_of_another_release_is_one_sentence(server: Server) -> None:
+    server.answers = [(200, b'{"title": "oak"}')]
+    with (
+        server.client() as client,
+        client.stream("GET", "things") as answer,
+        pytest.raises(RefusedByAdminError, match="expects") as caught,
+    ):
+        decoded(answer, answer.read(), Item)
+    assert caught.value.request_id == server.asked[0][2]["x-request-id"]
 
 
 def test_a_refused_connection_goes_to_the_next_address(

@@ -33,5 +33,10 @@ def test_on_a_terminal_one_line_is_updated_and_ends_with_the_last(
     line = ProgressLine("deliveries")
     line(500, 1_200)
     line(1_200, 1_200)
+    line.end()
     printed = capsys.readouterr().err
     assert printed == "\r500 of 1,200 deliveries\r1,200 of 1,200 deliveries\n"
+    line(500, 1_200)
+    line.end()
+    line.end()
+    assert capsys.readouterr().err == "\r500 of 1,200 deliveries\n"

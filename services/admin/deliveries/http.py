@@ -39,7 +39,7 @@ class DeliveryName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WantedRetries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which deliveries are sent again, in this order."""
+    """Which deliveries are sent again."""
 
     deliveries: Annotated[list[DeliveryName], msgspec.Meta(min_length=1, max_length=RETRIED_MOST)]
 

@@ -81,13 +81,16 @@ class Retried(msgspec.Struct, frozen=True):
 
 
 def retry_many(change: Change, environment: Environment, keys: Sequence[Key]) -> Retried:
-    """Start a new series of each delivery that has ended and can be sent."""
+    """Start a new series of each delivery that has ended and can be sent.
+
+    Rows are locked by key, so that two requests wait for each other in one direction only.
+    """
     ids = list({key.endpoint_id for key in keys})
     rows = change.connection.execute(SELECT_SENDABLE, {"ids": ids})
     sendable = {row[0] for row in rows}
-    found = [key for key in keys if key.endpoint_id in sendable]
+    found = sorted({key for key in keys if key.endpoint_id in sendable})
     retried = sum(_retry(change, environment, key) for key in found)
-    return Retried(retried, len(keys) - retried)
+    return Retried(retried, len(set(keys)) - retried)
 
 
 def _retry(change: Change, environment: Environment, key: Key) -> bool:

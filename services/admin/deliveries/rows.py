@@ -193,38 +193,38 @@ def _least_id(when: datetime) -> UUID:
     return UUID(int=max(0, int(milliseconds)) << 80)
 
 
-SELECT_DELIVERIES = """
+SELECT_LISTED = """
 SELECT deliveries.endpoint_id, event_id, partners.name AS partner, event_type, product_id, version,
     occurred_at, deliveries.state, series, deliveries.attempts AS attempt_count,
     CASE WHEN deliveries.state IN ('pending', 'retrying')
         THEN next_attempt_at END AS next_attempt_at,
-    deliveries.created_at, finished_at, url, endpoints.state AS endpoint_state, data::json AS data,
-    made.attempts, made.attempts -> -1 AS last_attempt
+    deliveries.created_at, finished_at, made.last_attempt
 FROM unnest(%(events)s::uuid[], %(endpoints)s::uuid[]) AS wanted (event, endpoint)
 JOIN deliveries ON event_id = event AND endpoint_id = endpoint
 JOIN events ON events.id = event_id
 JOIN endpoints ON endpoints.id = endpoint_id
 JOIN partners ON partners.id = partner_id
-CROSS JOIN LATERAL (
-    SELECT coalesce(json_agg(json_build_object(
+LEFT JOIN LATERAL (
+    SELECT json_build_object(
         'series', attempts.series, 'number', number, 'outcome', outcome, 'status', status,
         'detail', detail, 'started_at', started_at, 'duration_ms', milliseconds
-    ) ORDER BY attempts.series, number), '[]') AS attempts
+    ) AS last_attempt
     FROM attempts
     WHERE attempts.endpoint_id = deliveries.endpoint_id
         AND attempts.event_id = deliveries.event_id
-) AS made
+    ORDER BY attempts.series DESC, number DESC LIMIT 1
+) AS made ON true
 ORDER BY event_id DESC, endpoint_id DESC
 """
 
 
-def _select(connection: Connection[TupleRow], keys: Sequence[Key]) -> list[dict[str, Any]]:
+def _select_listed(connection: Connection[TupleRow], keys: Sequence[Key]) -> list[dict[str, Any]]:
     """Return what there is of these deliveries, newest event first."""
     values = {
         "events": [key.event_id for key in keys],
         "endpoints": [key.endpoint_id for key in keys],
     }
-    return connection.cursor(row_factory=dict_row).execute(SELECT_DELIVERIES, values).fetchall()
+    return connection.cursor(row_factory=dict_row).execute(SELECT_LISTED, values).fetchall()
 
 
 def list_deliveries(
@@ -234,7 +234,7 @@ def list_deliveries(
     after = None if page.after is None else _key_of(page.after)
     keys = find_keys(connection, environment, wanted, after=after, limit=page.limit + 1)
     found = listing(keys, page, str)
-    rows = _select(connection, found.items)
+    rows = _select_listed(connection, found.items)
     return Listing([msgspec.convert(row, Delivery) for row in rows], found.next_cursor)
 
 
@@ -247,15 +247,40 @@ def _key_of(text: str) -> Key:
     return Key(event_id, endpoint_id)
 
 
+SELECT_DETAILS = """
+SELECT deliveries.endpoint_id, event_id, partners.name AS partner, event_type, product_id, version,
+    occurred_at, deliveries.state, series, deliveries.attempts AS attempt_count,
+    CASE WHEN deliveries.state IN ('pending', 'retrying')
+        THEN next_attempt_at END AS next_attempt_at,
+    deliveries.created_at, finished_at, url, endpoints.state AS endpoint_state, data::json AS data,
+    made.attempts, made.attempts -> -1 AS last_attempt
+FROM deliveries
+JOIN events ON events.id = event_id
+JOIN endpoints ON endpoints.id = endpoint_id
+JOIN partners ON partners.id = partner_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(json_agg(json_build_object(
+        'series', attempts.series, 'number', number, 'outcome', outcome, 'status', status,
+        'detail', detail, 'started_at', started_at, 'duration_ms', milliseconds
+    ) ORDER BY attempts.series, number), '[]') AS attempts
+    FROM attempts
+    WHERE attempts.endpoint_id = deliveries.endpoint_id
+        AND attempts.event_id = deliveries.event_id
+) AS made
+WHERE deliveries.event_id = %(event_id)s AND deliveries.endpoint_id = %(endpoint_id)s
+"""
+
+
 def read_delivery(
     connection: Connection[TupleRow], environment: Environment, key: Key
 ) -> DeliveryDetails:
     """Return one delivery with its attempts. Raises NotFoundError."""
-    rows = _select(connection, [key])
-    if not rows:
+    cursor = connection.cursor(row_factory=dict_row)
+    row = cursor.execute(SELECT_DETAILS, key._asdict()).fetchone()
+    if row is None:
         msg = (
             f"there is no delivery of event {key.event_id} to endpoint {key.endpoint_id} in"
             f" {environment}: `partnerapi deliveries list` shows those of the last 7 days"
         )
         raise NotFoundError(msg)
-    return msgspec.convert(rows[0], DeliveryDetails)
+    return msgspec.convert(row, DeliveryDetails)

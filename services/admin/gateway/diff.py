@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import msgspec
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from services.admin.gateway.desired import DesiredReader
-from services.admin.gateway.node_sync import Candidate, Desired
+from services.admin.gateway.node_sync import Candidate
 from services.admin.gateway.nodes import AwayError, NodeClient
 from services.admin.settings import AdminSettings
 from services.core.encryption import SecretBox
@@ -55,13 +56,21 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
         return not self.groups
 
 
-def diff_nodes(
+class Wanted(NamedTuple):
+    """What nodes should run, which is compared with what they do run."""
+
+    text: Candidate
+    fallback: Candidate | None  # None: the same
+    tiers: Mapping[str, str]  # of each consumer by its username
+
+
+def read_wanted(
     connection: Connection[TupleRow],
     settings: AdminSettings,
     box: SecretBox,
     other: tuple[str, str] | None = None,
-) -> Diff:
-    """Compare what each node runs with kong.yml and the partners of now. Raises PolicyError.
+) -> Wanted:
+    """Return what nodes should run by kong.yml and the partners of now. Raises PolicyError.
 
     `other` is the name and the text of a kong.yml in the place of the one on the disk.
     """
@@ -70,16 +79,20 @@ def diff_nodes(
     desired = reader.read(connection)
     if desired.wanted is None or desired.policy_error is not None:
         raise PolicyError(desired.policy_error)
-    tiers = read_tiers(connection)
+    return Wanted(desired.wanted, desired.fallback, read_tiers(connection))
+
+
+def diff_nodes(nodes: list[str], wanted: Wanted) -> Diff:
+    """Compare what each node runs with what it should; asks the nodes, and no database."""
     running: dict[str | None, list[str]] = defaultdict(list)
     away: list[NodesDiff] = []
-    for url, found in _ask_all(settings.nodes):
+    for url, found in _ask_all(nodes):
         if isinstance(found, AwayError):
             away.append(NodesDiff(nodes=[url], hash=None, changes=[], error=str(found)))
-        elif found != desired.wanted.hash:
+        elif found != wanted.text.hash:
             running[found].append(url)
-    groups = [_group(nodes, found, desired, tiers) for found, nodes in running.items()]
-    return Diff(hash=desired.wanted.hash, nodes=settings.nodes, groups=groups + away)
+    groups = [_group(alike, found, wanted) for found, alike in running.items()]
+    return Diff(hash=wanted.text.hash, nodes=nodes, groups=groups + away)
 
 
 def _ask_all(nodes: Sequence[str]) -> list[tuple[str, str | AwayError | None]]:
@@ -96,10 +109,7 @@ def _ask(url: str) -> str | AwayError | None:
         return exc
 
 
-def _group(
-    nodes: list[str], found: str | None, desired: Desired, tiers: Mapping[str, str]
-) -> NodesDiff:
-    assert desired.wanted is not None  # noqa: S101 -- its only caller has seen to that
+def _group(nodes: list[str], found: str | None, wanted: Wanted) -> NodesDiff:
     try:
         with NodeClient(nodes[0]) as node:
             running = flat.read(node.running_text())
@@ -108,7 +118,10 @@ def _group(
     except ValueError as exc:
         return NodesDiff(nodes=nodes, hash=found, changes=[], error=f"GET /config is {exc}")
     changes = compare(
-        flat.flatten(running), _flat(desired.wanted), before=_flat(desired.fallback), tiers=tiers
+        flat.flatten(running),
+        _flat(wanted.text),
+        before=_flat(wanted.fallback),
+        tiers=wanted.tiers,
     )
     return NodesDiff(nodes=nodes, hash=found, changes=changes)
 

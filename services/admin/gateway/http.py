@@ -7,9 +7,10 @@ import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 
+from services.admin.access import LOOKS_ONLY
 from services.admin.changes import Admin
 from services.admin.gateway.desired import Configuration
-from services.admin.gateway.diff import Diff, diff_nodes
+from services.admin.gateway.diff import Diff, diff_nodes, read_wanted
 from services.admin.gateway.node_sync import text_hash
 from services.admin.gateway.publish_wait import Published
 from services.admin.gateway.status import GatewayStatus, read_status
@@ -45,15 +46,26 @@ def show_configuration(admin: Admin) -> Configuration:
 @get("/gateway/diff", sync_to_thread=True, tags=["gateway"])
 def diff_gateway(admin: Admin) -> Diff:
     """Compare what each node runs with kong.yml and the partners of now; shows no key."""
-    with admin.reading() as connection:
-        return diff_nodes(connection, admin.settings, admin.box)
+    return _diff(admin)
 
 
-@post("/gateway/diff", status_code=200, sync_to_thread=True, tags=["gateway"])
+@post(
+    "/gateway/diff",
+    status_code=200,
+    sync_to_thread=True,
+    tags=["gateway"],
+    opt={LOOKS_ONLY: True},
+)
 def diff_other_policy(admin: Admin, data: OtherPolicy) -> Diff:
     """Compare what each node runs with another kong.yml; changes nothing and shows no key."""
+    return _diff(admin, (data.name, data.policy))
+
+
+def _diff(admin: Admin, other: tuple[str, str] | None = None) -> Diff:
+    """Ask the nodes without a connection of the pool: one that hangs holds up nobody else (S9)."""
     with admin.reading() as connection:
-        return diff_nodes(connection, admin.settings, admin.box, (data.name, data.policy))
+        wanted = read_wanted(connection, admin.settings, admin.box, other)
+    return diff_nodes(admin.settings.nodes, wanted)
 
 
 @post("/gateway/publish", status_code=200, tags=["gateway"])

@@ -12,7 +12,6 @@ from typing import IO, NamedTuple
 
 from services.admin.refusals import InvalidError
 from services.admin.stock.rows import check_id
-from services.admin.stock.visible import check_visible
 from services.core.wording import counted
 from services.domain.stock import QUANTITY_MOST
 
@@ -21,7 +20,7 @@ LINE_MOST = 4_096  # bytes; 64 four-byte characters, quoted, and a number are be
 SHOWN = 40  # characters of a wrong value that a reason repeats
 FAULTLESS_DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 
-# What most ids are, and what passes both checks below: 0.2 us for a line in the place of 0.4.
+# What most ids are, and what passes the check below: 0.2 us for a line in the place of 0.4.
 PLAIN_ID = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
 
 # A field and the comma or end behind it; possessive, so that no line takes more than one pass.
@@ -194,7 +193,6 @@ def read_line(number: int, text: str) -> Good | Wrong:
     if not PLAIN_ID.fullmatch(product_id):
         try:
             check_id(product_id)
-            check_visible(product_id)
         except InvalidError as exc:
             return Wrong(number, str(exc))
     if not FAULTLESS_DIGITS.fullmatch(digits) or int(digits) > QUANTITY_MOST:

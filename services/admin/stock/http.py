@@ -16,7 +16,7 @@ from services.admin.changes import Admin
 from services.admin.pages import LIMIT, Listing, page_of
 from services.admin.stock.importing import RATE, Import, ImportOptions, ImportReport
 from services.admin.stock.rows import StockFilter, get_stock, list_stock, remove_stock, set_stock
-from services.admin.stock.running import JsonLines, RunningImport, running
+from services.admin.stock.running import JsonLines, RunningImport, no_room, running
 from services.admin.tokens.rows import Token
 from services.core.environments import Environment
 from services.core.errors import ErrorCode, PartnerError
@@ -161,6 +161,9 @@ async def _received(request: OperatorRequest) -> IO[bytes]:
     try:
         async for part in body_parts(request.scope, request.receive, limit=FILE_MOST):
             file.write(part)
+    except OSError as exc:
+        file.close()
+        raise no_room(exc) from exc
     except BaseException:
         file.close()
         raise

@@ -5,19 +5,21 @@ schema's triggers number each change and write the outbox, as for any other writ
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, Any, LiteralString
 from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg import errors
+from psycopg import Connection, errors
+from psycopg.rows import TupleRow
 
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin
 from services.admin.refusals import ConflictError, InvalidError
 from services.admin.stock.csv import Good, StockFile, Wrong
 from services.admin.stock.scratch import Scratch, Wanted
+from services.admin.stock.visible import invisible_fault
 from services.core.environments import Environment
 from services.core.external_text import check_text
 from services.core.wording import counted
@@ -224,13 +226,16 @@ class Import:
     ) -> None:
         before = report.refused
         for line, product_id in scratch.lines_of(outcome.unknown):
-            words = f"there is no product {product_id} in {self._environment}"
-            refuse(report, line, f"{words}: it is added when the import is told to add products")
+            refuse(report, line, invisible_fault(product_id) or self._unknown(product_id))
         lines = sum(wanted.lines for wanted in batch)
         report.changed += outcome.changed
         report.added += outcome.added
         report.unchanged += lines - outcome.changed - outcome.added - (report.refused - before)
         report.not_reached -= lines
+
+    def _unknown(self, product_id: str) -> str:
+        words = f"there is no product {product_id} in {self._environment}"
+        return f"{words}: it is added when the import is told to add products"
 
     def _look(self, batch: Sequence[Wanted]) -> "Outcome":
         """Say what `_set` would do."""
@@ -242,22 +247,16 @@ class Import:
         changed = sum(
             present.get(wanted.product_id, wanted.quantity) != wanted.quantity for wanted in batch
         )
-        if self._options.add:
-            return Outcome(changed, len(new), [])
-        return Outcome(changed, 0, new)
+        addable, refused = _split(new) if self._options.add else ([], new)
+        return Outcome(changed, len(addable), refused)
 
     def _set(self, batch: Sequence[Wanted]) -> "Outcome":
         """Write a batch in a transaction of its own."""
-        statement = SET_OR_ADD if self._options.add else SET_KNOWN
-        values = {
-            "ids": [wanted.product_id for wanted in batch],
-            "quantities": [wanted.quantity for wanted in batch],
-        }
         began = self._clock()
         for _ in range(TRIES):
             try:
                 with self._admin.changing(self._actor, self._environment) as change:
-                    rows = change.connection.execute(statement, values).fetchall()
+                    rows = self._execute(change.connection, batch)
             except (errors.SerializationFailure, errors.DeadlockDetected):
                 continue
             outcome = outcome_of(rows)
@@ -266,6 +265,19 @@ class Import:
             return outcome
         msg = f"{batch[0].product_id} to {batch[-1].product_id} lost {TRIES} times to others"
         raise ConflictError(msg)
+
+    def _execute(
+        self, connection: Connection[TupleRow], batch: Sequence[Wanted]
+    ) -> list[tuple[Any, ...]]:
+        """Write a batch; return rows of (outcome, product id)."""
+        quantities = {wanted.product_id: wanted.quantity for wanted in batch}
+        addable, known = _split(quantities) if self._options.add else ([], list(quantities))
+        steps: list[tuple[LiteralString, list[str]]] = [(SET_OR_ADD, addable), (SET_KNOWN, known)]
+        rows: list[tuple[Any, ...]] = []
+        for statement, ids in steps:
+            values = {"ids": ids, "quantities": [quantities[product_id] for product_id in ids]}
+            rows += connection.execute(statement, values).fetchall() if ids else []
+        return rows
 
     def _finished(self, report: ImportReport, began: float) -> ImportReport:
         report.refused_lines = sorted(report.refused_lines)[:LISTED_MOST]
@@ -295,6 +307,14 @@ class Import:
         after = {**told, "options": self._options}
         with self._admin.changing(self._actor) as change:
             return change.record(action, f"stock:{self._environment}", after=after)
+
+
+def _split(ids: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the ids that may be added as new products, and those that may not."""
+    found: tuple[list[str], list[str]] = ([], [])
+    for product_id in ids:
+        found[invisible_fault(product_id) is not None].append(product_id)
+    return found
 
 
 class Outcome(msgspec.Struct, frozen=True):

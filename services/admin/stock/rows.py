@@ -74,9 +74,10 @@ def set_stock(
     Where the quantity is as it was nothing changes and nothing is noted. Raises RefusedError.
     """
     check_id(product_id)
-    check_visible(product_id)
     check_quantity(quantity)
     row = _upsert(change, product_id, quantity)
+    if row.before is None:
+        check_visible(product_id)  # the caller's transaction ends with nothing added
     if row.before != quantity:
         before = None if row.before is None else {"quantity": row.before}
         target = f"stock:{environment}/{product_id}"

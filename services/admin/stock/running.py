@@ -1,7 +1,9 @@
 """Running: an import in a thread, its progress as lines of JSON, and its end in order."""
 
 import asyncio
+import sqlite3
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import IO, Any, cast
@@ -17,8 +19,20 @@ from services.core.headers import JSON_LINES
 from services.core.http.assembly import FailureHandlers
 
 PROGRESS_EVERY = 0.3  # seconds
+# A batch may take longer than clients wait for the next byte, which is 120 s for the command line.
+SOMETHING_EVERY = 10.0  # seconds
+
 
 AnyRequest = Request[Any, Any, Any]
+
+
+def no_room(exc: Exception) -> PartnerError:
+    """Return the answer to an import whose file or lines can't be kept while it runs."""
+    msg = (
+        f"admin's temporary folder can't keep the import's lines ({exc}): make room there, and"
+        " look in the audit log whether the import had begun"
+    )
+    return PartnerError(ErrorCode.SERVICE_UNAVAILABLE, msg)
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -26,6 +40,9 @@ class Progress(msgspec.Struct, frozen=True):
 
     done: int
     total: int
+
+
+NOTHING_YET = Progress(0, 0)
 
 
 class RunningImport:
@@ -52,6 +69,8 @@ class RunningImport:
             return self.task.result()
         except BrokenOffError as exc:
             raise PartnerError(ErrorCode.SERVICE_UNAVAILABLE, str(exc)) from exc
+        except (sqlite3.Error, OSError) as exc:
+            raise no_room(exc) from exc
 
 
 MakeImport = Callable[[RunningImport], Import]
@@ -103,10 +122,13 @@ class _ToTheEnd(ASGIStreamingResponse):
 async def _lines(request: AnyRequest, run: Running) -> AsyncGenerator[bytes]:
     async with run as running:
         sent: Progress | None = None
+        sent_at = time.monotonic()
         while not await running.has_ended(PROGRESS_EVERY):
-            if running.progress != sent:
-                sent = running.progress
-                yield _line(sent)
+            if running.progress != sent or time.monotonic() - sent_at > SOMETHING_EVERY:
+                sent, sent_at = running.progress, time.monotonic()
+                yield _line(sent or NOTHING_YET)
+        if running.progress not in (sent, None):
+            yield _line(running.progress)
         try:
             last = _line({"report": running.report()})
         except Exception as exc:  # noqa: BLE001 -- the app's handlers take every kind

@@ -1,7 +1,7 @@
-"""Visible ids: what operations write as a product id shows every one of its characters.
+"""Visible ids: what operations add as a product shows every one of its characters.
 
-An id with a no-break space behind it looks like the id without, and is another product. Only what
-operations write is checked: such a product, made by SQL or in the sandbox, can be read and removed.
+An id with a no-break space behind it looks like the id without, and is another product. Only new
+products are checked: one that SQL or the sandbox has made can be read, set and removed.
 """
 
 import re
@@ -20,14 +20,24 @@ BLANK = re.compile(
 
 
 def check_visible(product_id: str) -> None:
-    """Raise InvalidError, which names the character, for an id that does not show all it has."""
+    """Raise InvalidError for the id of a new product that does not show all it has."""
+    fault = invisible_fault(product_id)
+    if fault is not None:
+        raise InvalidError(fault)
+
+
+def invisible_fault(product_id: str) -> str | None:
+    """Return a sentence that names an invisible character of an id, None if there is none."""
     if product_id.isascii() and product_id == product_id.strip(" "):
-        return
+        return None
     for place, character in enumerate(product_id, start=1):
         if _is_invisible(character, inside=1 < place < len(product_id)):
             name = f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
-            msg = f"`product_id` must have no invisible characters: {name} at character {place}"
-            raise InvalidError(msg)
+            return (
+                "`product_id` of a new product must have no invisible characters:"
+                f" {name} at character {place}"
+            )
+    return None
 
 
 def _is_invisible(character: str, *, inside: bool) -> bool:

@@ -21,7 +21,7 @@ from services.admin.tokens.rows import TAKE_TURNS, Role, create_token, list_toke
 from services.core.encryption import SecretBox, make_master_key
 from services.core.external_text import ExternalTextError
 from services.schema.migrate import MIGRATIONS, migrate
-from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
+from tests.admin_process import POLICY, AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
 from tools.waiting import wait_for
 
@@ -47,6 +47,9 @@ def test_who_may_do_what(admin: AdminProcess) -> None:
     operator, viewer = admin.client(), admin.client(admin.token("eye", Role.VIEWER))
     new = {"name": "bot", "role": "viewer"}
     assert viewer.get("/audit").status_code == 200
+    diff = viewer.post("/gateway/diff", json={"policy": POLICY.read_text("utf-8")})
+    assert (diff.status_code, diff.json()["nodes"]) == (200, [])
+    assert viewer.post("/gateway/publish").status_code == 403
     refused = viewer.post("/tokens", json=new)
     assert refused.status_code == 403
     assert refused.json()["code"] == "FORBIDDEN"

@@ -103,6 +103,8 @@ def test_a_refusal_is_one_sentence_with_its_request_and_exit_code_1(
         ("partners create techmart --tier basic --contact a@b.example", 1, "CONFLICT"),
         ("partners list --limit x", 2, "INVALID_REQUEST"),
         ("partners frobnicate", 2, "INVALID_REQUEST"),
+        ("partners show", 2, "INVALID_REQUEST"),
+        ("keys create techmart --env x", 2, "INVALID_REQUEST"),
     ],
 )
 def test_with_json_an_error_is_the_object_of_a5(
@@ -114,6 +116,15 @@ def test_with_json_an_error_is_the_object_of_a5(
     assert error.keys() == {"code", "message", "request_id"}
     assert error["code"] == code
     assert bool(error["request_id"]) == (exit_code == 1)
+    plain = run(line).stderr.strip().splitlines()[-1]
+    assert error["message"] == plain.removeprefix("Error: ").partition(" (request ")[0]
+
+
+def test_a_broken_state_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").write_text("{")
+    result = CommandLine({"PARTNERAPI_STATE_DIR": str(tmp_path)})("partners list")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "secrets.json can't be read" in result.stderr
 
 
 def test_json_is_the_document_that_http_answers(

@@ -1,5 +1,6 @@
 """Deliveries of any partner: found, read, sent again by operations."""
 
+import itertools
 import json
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import sql
 
+from services.admin.deliveries.redelivery import Retried
 from services.admin.tokens.rows import Role
+from services.cli.client import AdminAwayError, Client
 from services.core.encryption import SecretBox
 from services.core.environments import Environment
+from services.core.errors import ErrorCode
 from services.domain.events import EventType
 from services.domain.redelivery import REPLAY_MOST
 from services.domain.states import DeliveryState
@@ -321,6 +325,55 @@ def test_many_are_sent_again_in_several_requests_oldest_first(
     retried = [UUID(each["target"].rpartition("/")[2]) for each in reversed(entries)]
     assert retried == wanted
     assert len({each["request_id"] for each in entries}) == 3
+
+
+def test_deliveries_of_one_request_are_locked_in_one_order_and_count_once(
+    admin: AdminProcess, run: CommandLine, rows: WebhookRows
+) -> None:
+    endpoint = rows.endpoint(rows.partner())
+    events = [rows.delivery(endpoint, state=DeliveryState.EXHAUSTED) for _ in range(3)]
+    under_way = rows.delivery(endpoint)
+    wanted = [
+        {"endpoint_id": str(endpoint), "event_id": str(event)}
+        for event in (*reversed(events), under_way, *events)
+    ]
+    answer = admin.client().post(f"{PATH}/retry", json={"deliveries": wanted})
+    assert (answer.status_code, answer.json()) == (202, {"retried": 3, "left": 1})
+    entries = run.json("audit list --action delivery.retried")["items"]
+    retried = [UUID(each["target"].rpartition("/")[2]) for each in reversed(entries)]
+    assert retried == sorted(events)
+
+
+def test_a_search_that_finds_too_many_sends_none(
+    run: CommandLine, rows: WebhookRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cli.deliveries.FOUND_MOST", 2)
+    endpoint = rows.endpoint(rows.partner())
+    for _ in range(3):
+        rows.delivery(endpoint, state=DeliveryState.EXHAUSTED)
+    result = run(f"deliveries retry {UNDER} --endpoint {endpoint} --yes")
+    assert (result.exit_code, "more than 2: narrow the search" in result.stderr) == (2, True)
+    assert set(rows.states(endpoint).values()) == {"exhausted"}
+
+
+def test_a_retry_that_breaks_off_says_how_many_are_sent_again(
+    run: CommandLine, rows: WebhookRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cli.deliveries.RETRIED_MOST", 2)
+    endpoint = rows.endpoint(rows.partner())
+    for _ in range(4):
+        rows.delivery(endpoint, state=DeliveryState.EXHAUSTED)
+    post, calls = Client.post, itertools.count()
+
+    def breaking_off(client: Client, answer: type[Retried], *path: str, body: object) -> Retried:
+        if next(calls) == 1:
+            raise AdminAwayError(ErrorCode.SERVICE_UNAVAILABLE, "it is away", "r-1")
+        return post(client, answer, *path, body=body)
+
+    monkeypatch.setattr(Client, "post", breaking_off)
+    result = run(f"deliveries retry {UNDER} --endpoint {endpoint} --yes")
+    assert result.exit_code == 4
+    assert "it is away; 2 deliveries are sent again already" in result.stderr
 
 
 @pytest.mark.parametrize("body", [{}, {"deliveries": []}, {"deliveries": [{}] * 501}])

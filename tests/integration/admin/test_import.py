@@ -238,6 +238,22 @@ def test_unknown_products_are_added_on_demand(owner: Owner, database: Database) 
     assert changes(owner) == [("D", None, 1)]
 
 
+@pytest.mark.parametrize("add", [True, False])
+def test_a_product_that_partners_have_is_set_whatever_its_id_looks_like(
+    owner: Owner, database: Database, *, add: bool
+) -> None:
+    ids = ("A\ufe0f", "B\u200cB", "C\u3000C")
+    owner.execute("DELETE FROM live.products")
+    for product_id in ids:
+        owner.execute("INSERT INTO live.products VALUES (%s, 1)", [product_id])
+    file = lines([*((product_id, 5) for product_id in ids), ("D\ufe0f", 5)])
+    for dry_run in (True, False):
+        report = imported(database, file, options=ImportOptions(add=add, dry_run=dry_run))
+        assert (report.changed, report.added, report.refused) == (3, 0, 1)
+        assert "U+FE0F VARIATION SELECTOR-16" in report.refused_lines[0].reason
+    assert present(owner) == dict.fromkeys(ids, 5)
+
+
 @pytest.mark.usefixtures("three")
 def test_a_product_with_two_quantities_keeps_the_one_it_has(
     owner: Owner, database: Database

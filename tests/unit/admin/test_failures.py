@@ -10,6 +10,16 @@ from structlog.testing import capture_logs
 
 from services.admin.failures import exception_handlers
 from services.core.availability import Availability
+from services.core.encryption import MasterKeyError
+
+
+def test_a_missing_master_key_is_a_conflict_with_its_sentence() -> None:
+    handlers = exception_handlers(Availability("database", clock=lambda: 0.0))
+    request = Request[Any, Any, Any]({"type": "http", "state": {"request_id": "an-id"}})  # pyright: ignore[reportArgumentType]
+    failure = MasterKeyError("none of MASTER_KEYS opens it")
+    answer = handlers[MasterKeyError](request, failure)
+    assert answer.status_code == 409
+    assert b"none of MASTER_KEYS opens it" in answer.content
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from services.admin.changes import Admin
+from services.admin.gateway.http import diff_gateway
+from services.core.encryption import SecretBox
 from tests.admin_process import AdminProcess, running_admin, settings_for
 from tests.conftest import Database
+from tests.integration.admin.gateway.conftest import Gateway
 from tests.integration.admin.gateway.stub_nodes import StubNode
 from tools.waiting import wait_for
 
@@ -82,3 +87,28 @@ def test_a_hanging_node_leaves_admin_ready_and_fast(admin: AdminProcess, stub: S
     stub.may_answer.set()
     newest = made[-1][0]["secret"]
     wait_for(lambda: stub.has_key(newest), "the node has the keys once it answers again")
+
+
+def test_a_diff_asks_nodes_while_it_holds_no_connection(gateway: Gateway) -> None:
+    lent: list[object] = []
+
+    @contextlib.contextmanager
+    def lend() -> Generator[psycopg.Connection[Any]]:
+        with gateway.connect() as connection:
+            lent.append(connection)
+            yield connection
+            lent.remove(connection)
+
+    held: list[int] = []
+
+    class Node(StubNode):
+        @property
+        def hash(self) -> str:
+            held.append(len(lent))
+            return super().hash
+
+    with Node() as node:
+        settings = gateway.with_nodes(node.url)
+        diff_gateway.fn(Admin(settings, SecretBox(settings.master_keys), lend))
+    assert held
+    assert not any(held)

@@ -107,6 +107,23 @@ def test_a_changed_file_is_waited_for_too(
             assert f'"minute":{minute}' in (stub.text or "")
 
 
+def test_a_node_that_has_not_taken_a_changed_file_is_not_said_to_run_it(
+    gateway: Gateway, stub: StubNode, reconciling: Reconcile
+) -> None:
+    settings = gateway.with_nodes(stub.url)
+    gateway.new_key()
+    with reconciling(settings):
+        assert published_by(gateway, settings).is_complete
+        stub.may_answer.clear()
+        policy = gateway.policy_file.read_text("utf-8")
+        gateway.write_policy(policy.replace("minute: 300", "minute: 301"))
+        published = published_by(gateway, settings, within=0.2)
+        stub.may_answer.set()
+    [node] = published.nodes
+    assert node.state is NodeState.CURRENT
+    assert "does not run the kong.yml of now yet" in (node.error or "")
+
+
 def test_an_admin_with_another_file_than_the_reconcilers_is_told(
     gateway: Gateway, stub: StubNode, reconciling: Reconcile
 ) -> None:
