@@ -158,7 +158,10 @@ WHERE id = %(endpoint_id)s
 
 
 def enable_endpoint(change: Change, environment: Environment, endpoint_id: UUID) -> None:
-    """Send an endpoint what happens from now on, whoever disabled it. Raises RefusedError."""
+    """Send an endpoint what happens from now on, also one that its partner disabled.
+
+    Raises RefusedError.
+    """
     change.connection.execute(TAKE_RELAY_LOCK, relay_lock(environment))
     before = _lock(change, environment, endpoint_id)
     if before.state is EndpointState.ACTIVE:
