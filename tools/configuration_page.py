@@ -61,7 +61,7 @@ HEAD = """# Configuration
 Made from the code by `make docs`; `make check` fails while they differ.
 
 A program reads its settings from environment variables when it starts. What is missing, malformed
-or looks mistyped is told, all of it at once, and nothing starts. For every setting NAME, NAME_FILE
+or looks mistyped is reported, all at once, and nothing starts. For every setting NAME, NAME_FILE
 may name a file that holds it instead, as Docker's secrets do: one newline at its end is dropped,
 and both set is an error. What is marked as secret belongs into such a file. Nothing is read again
 while a program runs, but for the policy of GATEWAY_POLICY.
@@ -118,7 +118,7 @@ class Setting(NamedTuple):
     programs: tuple[str, ...]
     values: str
     default: str
-    told: str
+    purpose: str
 
 
 class UndocumentedError(Exception):
@@ -240,7 +240,7 @@ def _of_compose(text: str) -> dict[str, tuple[str, str]]:
     if unknown:
         msg = f"compose.yaml and COMPOSE_VARIABLES differ in {sorted(unknown)}"
         raise UndocumentedError(msg)
-    return {name: (defaults[name], told) for name, told in COMPOSE_VARIABLES.items()}
+    return {name: (defaults[name], purpose) for name, purpose in COMPOSE_VARIABLES.items()}
 
 
 def _table(settings: Iterable[Setting], programs: Programs) -> str:
@@ -250,7 +250,7 @@ def _table(settings: Iterable[Setting], programs: Programs) -> str:
 
 def _row(setting: Setting, programs: Programs) -> str:
     where = "all" if setting.programs == tuple(programs) else ", ".join(setting.programs)
-    cells = (setting.values, setting.default or "**required**", setting.told)
+    cells = (setting.values, setting.default or "**required**", setting.purpose)
     escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
     return f"| `{setting.name}` | {where} | {' | '.join(escaped)} |"
 
@@ -259,8 +259,8 @@ def _plain_table(rows: Mapping[str, tuple[str, str]]) -> str:
     def lines() -> Iterator[str]:
         yield "| variable | default | what it is for |"
         yield "| - | - | - |"
-        for name, (default, told) in rows.items():
-            yield f"| `{name}` | `{default}` | {told} |"
+        for name, (default, purpose) in rows.items():
+            yield f"| `{name}` | `{default}` | {purpose} |"
         yield ""
 
     return "\n".join(lines())

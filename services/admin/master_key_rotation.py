@@ -28,7 +28,7 @@ NO_ID = UUID(int=0)
 
 
 class Place(NamedTuple):
-    """A column of encrypted secrets, and what is done there."""
+    """A column of encrypted secrets, with the statements that rotate it."""
 
     name: str  # as a report says it
     environment: Environment | None  # whose table it is; None: control's
@@ -159,10 +159,10 @@ class MasterKeyRotation:
                 self._go_through(connection, report, encrypt)
             finally:
                 if began and not connection.broken:
-                    told: dict[str, Any] = msgspec.to_builtins(report)
-                    del told["unopened_named"]
-                    told["began"] = began
-                    self._note(connection, actor, "secrets.resealed", told)
+                    counts: dict[str, Any] = msgspec.to_builtins(report)
+                    del counts["unopened_named"]
+                    counts["began"] = began
+                    self._note(connection, actor, "secrets.resealed", counts)
         return report
 
     def _go_through(
@@ -204,11 +204,11 @@ class MasterKeyRotation:
             report.older += 1
 
     def _note(
-        self, connection: Connection[TupleRow], actor: Actor, action: str, told: dict[str, Any]
+        self, connection: Connection[TupleRow], actor: Actor, action: str, after: dict[str, Any]
     ) -> UUID:
         with connection.transaction():
             change = Change(connection, actor, self._admin.box)
-            return change.record(action, "secrets", after=told)
+            return change.record(action, "secrets", after=after)
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def disable(
 def enable(
     find_environment: FindEnvironment, endpoint_id: UUID, environment: str, *, as_json: bool
 ) -> None:
-    """Send ENDPOINT_ID what happens from now on, whoever disabled it."""
+    """Send ENDPOINT_ID what happens from now on, also if its partner disabled it."""
     path = (environment, "endpoints", endpoint_id, "enable")
     with admin(find_environment) as client:
         _show(client.post(EndpointDetails, *path), as_json=as_json)

@@ -26,7 +26,7 @@ _EPILOG = "Exit codes: 0 no fault, 1 faults, 2 the file can't be read."
 def check(
     find_environment: Callable[[], Mapping[str, str]], file: Path | None, *, as_json: bool
 ) -> None:
-    """Tell every fault of a kong.yml, each as FILE:LINE: what is wrong.
+    """Report every fault of a kong.yml, each as FILE:LINE: what is wrong.
 
     Without FILE it takes GATEWAY_POLICY, or gateway/kong.yml. It asks no database and no node.
     """

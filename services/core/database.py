@@ -23,7 +23,6 @@ Connect = Callable[[], AbstractContextManager[Connection[TupleRow]]]
 ACQUIRE_TIMEOUT = 2.0  # seconds a request may wait for a connection; the gateway gives up after 2
 RECONNECT_TIMEOUT = 0.3  # seconds; the pool's 300 would double its pauses to a minute and more
 CHECK_TIMEOUT_MS = 1_000  # of the check, after which the health routes count it as away
-STATEMENT_TIMEOUT_MS = 2_000  # no statement of a request is worth more time than the gateway gives
 
 # libpq's settings: a server that is gone without a word is noticed after about 10 s.
 KEEPALIVE: dict[str, Any] = {
@@ -98,6 +97,7 @@ def search_path(environment: Environment | None) -> str:
     return "pg_catalog,pg_temp" if environment is None else f"{environment},pg_temp"
 
 
+READ_SCHEMA = "SELECT current_setting('search_path')"
 USE_SCHEMA = "SELECT set_config('search_path', %s, true)"
 
 
@@ -108,10 +108,11 @@ def use_environment(connection: Connection[TupleRow], environment: Environment |
 
 @contextmanager
 def environment_used(connection: Connection[TupleRow], environment: Environment) -> Generator[None]:
-    """Use an environment's tables for a part of a transaction that is about both."""
+    """Use an environment's tables for a part of a transaction, then those that it used before."""
+    before = connection.execute(READ_SCHEMA).fetchone()
     use_environment(connection, environment)
     yield
-    use_environment(connection, None)
+    connection.execute(USE_SCHEMA, before)
 
 
 ANSWERS = "SELECT 1"

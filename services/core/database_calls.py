@@ -10,13 +10,14 @@ from psycopg.rows import TupleRow
 
 from services.core.availability import Availability
 from services.core.database import Pool
+from services.core.errors import PartnerError
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection[TupleRow]], Awaitable[T]]
 
 # Of a read, within its time: the next connection can be lost too when all are broken off at once.
 ATTEMPTS = 3
-LAST_WORDS = (errors.AdminShutdown, errors.CrashShutdown)
+SHUTDOWN_ERRORS = (errors.AdminShutdown, errors.CrashShutdown)
 
 
 class DatabaseAwayError(Exception):
@@ -88,13 +89,16 @@ class Calls:
         except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as exc:
             self._availability.failed(exc)
             raise DatabaseAwayError from exc
+        except PartnerError:  # a refusal by what the database answered
+            self._availability.succeeded()
+            raise
         self._availability.succeeded()
         return result
 
 
 def _is_lost(connection: AsyncConnection[TupleRow], exc: psycopg.OperationalError) -> bool:
-    """Say whether a session has ended; its last words can come before the connection's end."""
-    return connection.broken or isinstance(exc, LAST_WORDS)
+    """Say whether a session has ended; such an error can come before the connection's end."""
+    return connection.broken or isinstance(exc, SHUTDOWN_ERRORS)
 
 
 def _result(task: asyncio.Task[T], limit: float) -> T:

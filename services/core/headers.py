@@ -6,7 +6,6 @@ API_KEY = "X-API-Key"
 BACKEND_TOKEN = "X-Backend-Token"  # noqa: S105 -- the header's name, not a token
 REQUEST_ID = "X-Request-ID"
 OS_USER = "X-OS-User"  # percent-encoded; who runs `partnerapi`, as their machine says
-CONSUMER_USERNAME = "X-Consumer-Username"
 CONSUMER_CUSTOM_ID = "X-Consumer-Custom-ID"
 ANONYMOUS_CONSUMER = "X-Anonymous-Consumer"
 CREDENTIAL_IDENTIFIER = "X-Credential-Identifier"

@@ -12,5 +12,5 @@ WHERE state <> 'deleted' AND previous_secret_until > now() AND previous_secret I
 
 
 def endpoint_secrets_in_use(connection: Connection[TupleRow]) -> list[bytes]:
-    """Return them, encrypted."""
+    """Return the encrypted secrets in use."""
     return [row[0] for row in connection.execute(SELECT_IN_USE).fetchall()]

@@ -111,9 +111,9 @@ class Supervisor:
     def _raise_if_one_ended(self) -> None:
         for child in self._children.values():
             if child.process.poll() is not None:
-                raise StackError(self._obituary(child))
+                raise StackError(self._exit_message(child))
 
-    def _obituary(self, child: Child) -> str:
+    def _exit_message(self, child: Child) -> str:
         name, log = child.program.name, self._folder.log(child.program.name)
         ports = ", ".join(str(port) for port in child.program.ports)
         where = f" (port {ports})" if ports else ""
@@ -137,7 +137,7 @@ class Supervisor:
     def _schedule(self, child: Child) -> None:
         if _now() - child.started > STEADY_AFTER:
             child.pause = FIRST_PAUSE
-        self._tell(f"{self._obituary(child)}; it is started again in {child.pause:g} s")
+        self._tell(f"{self._exit_message(child)}; it is started again in {child.pause:g} s")
         child.start_at = _now() + child.pause
         child.pause = min(child.pause * 2, LONGEST_PAUSE)
 

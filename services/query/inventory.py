@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from services.core.background import going_on
 from services.query.cache import Cache, CacheAwayError
-from services.query.flights import Flights
 from services.query.items import ABSENT, Entry
 from services.query.memory import Memory
 from services.query.refreshing import Refresher
+from services.query.single_flight import Flights
 from services.query.store import DatabaseBusyError, Store
 
 FILLS = 32  # cache writes under way at once; one more is left out, the next reader does it

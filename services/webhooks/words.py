@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class MailKind(StrEnum):
-    """What a technical contact is told."""
+    """The mails that a technical contact gets."""
 
     INCIDENT_OPENED = "incident_opened"
     INCIDENT_CLOSED = "incident_closed"

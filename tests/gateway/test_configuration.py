@@ -248,6 +248,11 @@ DANGLING: dict[str, tuple[Callable[[Document], Any], str]] = {
         lambda d: consumer(d)["plugins"][0]["config"].update(policy="local"),
         "redis",
     ),
+    "an empty field that Kong does not have": (lambda d: consumer(d).update(groups=None), "groups"),
+    "no time to count": (
+        lambda d: consumer(d)["plugins"][0]["config"]["redis"].update(timeout=0),
+        "must be above 0 in the embedded gateway",
+    ),
     "tls": (lambda d: by_name(d, "services", "open").update(url="https://x"), "http://"),
 }
 

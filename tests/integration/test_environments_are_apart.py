@@ -10,7 +10,7 @@ import pytest
 from psycopg import errors, sql
 from valkey import Valkey
 
-from services.core.database import connection_options
+from services.core.database import connection_options, environment_used, use_environment
 from services.core.environments import Environment
 from services.local.valkey import RunningValkey
 from services.schema.migrate import ROLES
@@ -173,3 +173,14 @@ def contents(owner: psycopg.Connection[Any], schema: str) -> dict[str, Any]:
         found[table] = owner.execute(rows.format(sql.Identifier(schema, table))).fetchall()
     sequences = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = %s"
     return {**found, "sequences": sorted(owner.execute(sequences, [schema]).fetchall())}
+
+
+def test_a_part_in_the_other_environment_leaves_the_transaction_where_it_was(
+    database: Database,
+) -> None:
+    with psycopg.connect(database.url("admin")) as connection:
+        use_environment(connection, LIVE)
+        before = connection.execute("SHOW search_path").fetchone()
+        with environment_used(connection, SANDBOX):
+            assert connection.execute("SHOW search_path").fetchone() != before
+        assert connection.execute("SHOW search_path").fetchone() == before

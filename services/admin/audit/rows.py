@@ -8,13 +8,14 @@ from uuid import UUID
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from services.admin.audit.system_user import OS_USER_MOST
 from services.admin.pages import Listing, Page, cursor_id, listing
 from services.core.external_text import check_text
 from services.core.headers import OS_USER
+from services.core.rows import struct_row
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -113,7 +114,7 @@ def list_entries(
     connection: Connection[TupleRow], wanted: AuditFilter, page: Page
 ) -> Listing[AuditEntry]:
     """Return entries, newest first."""
-    cursor = connection.cursor(row_factory=class_row(AuditEntry))
+    cursor = connection.cursor(row_factory=struct_row(AuditEntry))
     values = {**msgspec.structs.asdict(wanted), "after": cursor_id(page), "limit": page.limit + 1}
     rows = cursor.execute(SELECT_ENTRIES, values).fetchall()
     return listing(rows, page, lambda entry: entry.id)

@@ -9,12 +9,13 @@ from uuid import UUID
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.admin.changes import Change
 from services.admin.pages import Listing, Page, cursor_id, listing
 from services.admin.refusals import ConflictError, NotFoundError
 from services.core.environments import Environment
+from services.core.rows import struct_row
 from services.domain.relay_lock import TAKE_RELAY_LOCK, relay_lock
 from services.domain.states import DisabledReason, EndpointState
 
@@ -97,7 +98,7 @@ def list_endpoints(
         "after": cursor_id(page),
         "limit": page.limit + 1,
     }
-    cursor = connection.cursor(row_factory=class_row(Endpoint))
+    cursor = connection.cursor(row_factory=struct_row(Endpoint))
     # Planned for these very filters each time: one plan for all of them would be slow for most.
     rows = cursor.execute(SELECT_ENDPOINTS, values, prepare=False).fetchall()
     return listing(rows, page, lambda endpoint: endpoint.id)
@@ -126,7 +127,7 @@ def read_endpoint(
     connection: Connection[TupleRow], environment: Environment, endpoint_id: UUID
 ) -> EndpointDetails:
     """Return one endpoint, also a deleted one. Raises NotFoundError."""
-    cursor = connection.cursor(row_factory=class_row(EndpointDetails))
+    cursor = connection.cursor(row_factory=struct_row(EndpointDetails))
     row = cursor.execute(SELECT_ENDPOINT, {"endpoint_id": endpoint_id}).fetchone()
     return row or refuse_unknown(environment, endpoint_id)
 
@@ -157,7 +158,10 @@ WHERE id = %(endpoint_id)s
 
 
 def enable_endpoint(change: Change, environment: Environment, endpoint_id: UUID) -> None:
-    """Send an endpoint what happens from now on, whoever disabled it. Raises RefusedError."""
+    """Send an endpoint what happens from now on, also one that its partner disabled.
+
+    Raises RefusedError.
+    """
     change.connection.execute(TAKE_RELAY_LOCK, relay_lock(environment))
     before = _lock(change, environment, endpoint_id)
     if before.state is EndpointState.ACTIVE:

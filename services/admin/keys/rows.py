@@ -9,13 +9,14 @@ from uuid import UUID
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.admin.gateway.node_sync import NodeReport
 from services.admin.pages import Listing, Page, listing
 from services.admin.partners.rows import read_partner
 from services.admin.refusals import ConflictError, InvalidError, NotFoundError
 from services.core.environments import Environment
+from services.core.rows import struct_row
 from services.domain.key_form import SHOWN_LENGTH, fingerprint, shown_part
 
 
@@ -130,7 +131,7 @@ UNFILTERED = dict.fromkeys(
 
 def _select(connection: Connection[TupleRow], values: Mapping[str, object]) -> list[Key]:
     # Planned for these very filters each time: one plan for all of them would be slow for most.
-    cursor = connection.cursor(row_factory=class_row(Key))
+    cursor = connection.cursor(row_factory=struct_row(Key))
     return cursor.execute(SELECT_KEYS, {**UNFILTERED, **values}, prepare=False).fetchall()
 
 

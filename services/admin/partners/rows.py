@@ -6,12 +6,13 @@ from uuid import UUID
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.admin.gateway.node_sync import NodeReport
 from services.admin.pages import Listing, Page, listing
 from services.admin.refusals import NotFoundError
 from services.core.environments import Environment
+from services.core.rows import struct_row
 from services.domain.states import PartnerState
 
 
@@ -75,7 +76,7 @@ def _select(
     limit: int,
 ) -> list[Partner]:
     values = {**msgspec.structs.asdict(wanted), "name": name, "after": after, "limit": limit}
-    cursor = connection.cursor(row_factory=class_row(Partner))
+    cursor = connection.cursor(row_factory=struct_row(Partner))
     # Planned for these very filters each time: one plan for all of them would be slow for most.
     return cursor.execute(SELECT_PARTNERS, values, prepare=False).fetchall()
 

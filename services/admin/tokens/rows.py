@@ -10,10 +10,11 @@ from uuid import UUID
 
 import msgspec
 from psycopg import Connection, errors
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.admin.changes import Change
 from services.admin.refusals import ConflictError, InvalidError, NotFoundError
+from services.core.rows import struct_row
 from services.domain.key_form import fingerprint
 
 PREFIX = "padm_"
@@ -146,4 +147,4 @@ def find_token(connection: Connection[TupleRow], secret: str) -> Token | None:
 def _tokens(
     connection: Connection[TupleRow], statement: LiteralString, values: Mapping[str, object]
 ) -> list[Token]:
-    return connection.cursor(row_factory=class_row(Token)).execute(statement, values).fetchall()
+    return connection.cursor(row_factory=struct_row(Token)).execute(statement, values).fetchall()

@@ -65,17 +65,17 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)
         self._listener = listener
-        self._in_a_hurry = False
+        self._immediate = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Leave in order at SIGTERM; at Ctrl-C, or asked again, only what is under way ends."""
-        self._in_a_hurry = self.should_exit or sig == signal.SIGINT
+        self._immediate = self.should_exit or sig == signal.SIGINT
         super().handle_exit(sig, frame)
 
     async def main_loop(self) -> None:
         """Serve until a signal, and then leave; shutdown() follows."""
         await super().main_loop()
-        if not self._in_a_hurry:
+        if not self._immediate:
             await self._leave()
 
     async def _leave(self) -> None:
@@ -90,7 +90,7 @@ class _Server(uvicorn.Server):
     async def _wait_for_connections(self, seconds: float, at_least: float = 0) -> None:
         """Return when nobody is connected, when the time is over, or when asked again."""
         began = time.monotonic()
-        while (waited := time.monotonic() - began) < seconds and not self._in_a_hurry:
+        while (waited := time.monotonic() - began) < seconds and not self._immediate:
             if waited >= at_least and not self._connected():
                 return
             await asyncio.sleep(TICK)

@@ -27,7 +27,7 @@ def check(fields: Fields, given: object, path: str = "") -> tuple[Values, list[F
         known = fields.get(name)
         if known is None:
             faults.append(Fault(f"{path}{name}", "unknown field"))
-        elif value is not None:
+        elif value is not None or known.instead:
             values[name], found = _read(name, known, value, path)
             faults += found
     for name, words in fields.needed.items():

@@ -29,11 +29,11 @@ def check_fields(
 
 
 def _field(name: str, known: Field, value: Value | None, owner: Owner) -> Iterator[Fault]:
-    if value is None or value.data is None:
-        if not known.instead:
-            yield from _left_out(name, known, value.at if value else owner.line, owner)
-    elif known.instead:
-        yield Fault(value.at, f"`{name}` of {owner.name}: {known.instead}")
+    if known.instead:
+        if value is not None:  # an empty one too: Kong may not know the field at all
+            yield Fault(value.at, f"`{name}` of {owner.name}: {known.instead}")
+    elif value is None or value.data is None:
+        yield from _left_out(name, known, value.at if value else owner.line, owner)
     elif known.fields and isinstance(value.data, dict):
         # Often an alias that several share: reported once, by its own line.
         yield from check_fields(known.fields, value.map, Owner(f"`{name}`", value.line))

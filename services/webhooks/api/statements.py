@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
+import msgspec
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.core.errors import PartnerError
+from services.core.rows import struct_row
 from services.domain.states import EndpointState
 from services.webhooks.api.refusals import DISABLED, NO_WEBHOOK
 
@@ -18,14 +20,14 @@ STATEMENT_TIMEOUT_MS = 1_500
 PARTNER_TIME_LIMIT = 1.5  # seconds to find the partner, which comes before anything else
 TIME_LIMIT = 3.0  # seconds of one request's work; the gateway waits 10
 
-R = TypeVar("R")
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 async def one_row(
     connection: Connection, statement: LiteralString, values: Values, row: type[R]
 ) -> R | None:
     """Return the first row of a statement as a Struct, if there is one."""
-    cursor = connection.cursor(row_factory=class_row(row))
+    cursor = connection.cursor(row_factory=struct_row(row))
     return await (await cursor.execute(statement, values)).fetchone()
 
 
@@ -33,7 +35,7 @@ async def all_rows(
     connection: Connection, statement: LiteralString, values: Values, row: type[R]
 ) -> list[R]:
     """Return the rows of a statement as Structs."""
-    cursor = connection.cursor(row_factory=class_row(row))
+    cursor = connection.cursor(row_factory=struct_row(row))
     return await (await cursor.execute(statement, values)).fetchall()
 
 

@@ -284,6 +284,19 @@ ABSENT = [
           "\nconsumer_groups:\n  - name: gold\n", down=1),
     broken("groups of a consumer", "no consumer groups", "    acls:\n",
            "    groups:\n      - name: gold\n    acls:\n"),
+    *(
+        added(f"an empty {name} of a consumer", says, "    acls:\n", f"    {name}:\n")
+        for name, says in (("groups", "no consumer groups"), ("type", "Enterprise only"),
+                           ("consumer_groups", "no consumer groups"))
+    ),
+    *(
+        added(f"an empty {name} of a plugin", says, "        config:\n          key_names",
+              f"        {name}:\n")
+        for name, says in (("partials", "Enterprise only"), ("ordering", "own priorities"),
+                           ("consumer_group", "no consumer groups"))
+    ),
+    added("an empty workspace of a service", "Enterprise only", "    url: http://query\n",
+          "    ws_id:\n"),
     added("a plugin for a consumer group", "no consumer groups", AFTER_PLUGINS,
           "  - name: request-termination\n    consumer_group: gold\n", down=1),
     added("targets at the top", "under their upstream", "\nconsumers:",

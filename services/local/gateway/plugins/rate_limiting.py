@@ -1,17 +1,17 @@
 """rate-limiting: so many requests a calendar minute, counted in Valkey by all gateways."""
 
+from collections.abc import Iterable
+
 from services.local.gateway.counters import Address, CounterStore, StoreAwayError
 from services.local.gateway.exchange import Exchange
-from services.local.gateway.fields import Values
-from services.local.gateway.plugins.base import Plugin, Surroundings
+from services.local.gateway.fields import Fault, Values
+from services.local.gateway.plugins.base import Known, Plugin, Surroundings
 from services.local.gateway.responses import UNEXPECTED, Answer, Response
 from services.policy.precedence import Scope
 
 WINDOW = 60  # seconds; windows begin with the minutes of UTC
 
 _REFUSAL = "API rate limit exceeded"
-_MAX_PORT = 65535
-_MAX_INT = 2**31 - 1
 
 
 class RateLimiting(Plugin):
@@ -28,6 +28,13 @@ class RateLimiting(Plugin):
         self._tolerant: bool = config["fault_tolerant"]
         # Kong's own form. A consumer's instance names no route, so all routes share its counter.
         self._key = f"ratelimit:{scope.route or ''}:{scope.service or ''}:"
+
+    @classmethod
+    def faults(cls, config: Values, known: Known) -> Iterable[Fault]:
+        """Refuse a timeout of 0, in which no count could be done; Kong takes it."""
+        del known
+        if config["redis"]["timeout"] == 0:
+            yield Fault("config.redis.timeout", "must be above 0 in the embedded gateway")
 
     async def access(self, exchange: Exchange) -> Answer | None:
         now = self._clock()

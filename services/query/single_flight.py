@@ -12,7 +12,7 @@ class Flights(Generic[T]):
 
     def __init__(self, fetch: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]]) -> None:
         """`fetch` returns something for every id that it is given, or raises."""
-        self._fetch = fetch
+        self._read = fetch
         self._flights: dict[str, asyncio.Task[Mapping[str, T]]] = {}
 
     async def get(self, ids: Sequence[str]) -> dict[str, T]:
@@ -22,19 +22,19 @@ class Flights(Generic[T]):
         wait for it, and what it finds is kept for those who come.
         """
         flights = self._flights
-        grounded = [each for each in ids if each not in flights]
-        if grounded:
-            task = asyncio.create_task(self._fly(grounded))
+        not_in_flight = [each for each in ids if each not in flights]
+        if not_in_flight:
+            task = asyncio.create_task(self._fetch(not_in_flight))
             task.add_done_callback(_note_failure)
-            flights.update(dict.fromkeys(grounded, task))
+            flights.update(dict.fromkeys(not_in_flight, task))
         joined = [(each, flights[each]) for each in ids]
         # Unlike gather and a plain await, wait leaves the tasks alone when it is cancelled.
         await asyncio.wait({task for _, task in joined})
         return {each: task.result()[each] for each, task in joined}
 
-    async def _fly(self, ids: Sequence[str]) -> Mapping[str, T]:
+    async def _fetch(self, ids: Sequence[str]) -> Mapping[str, T]:
         try:
-            return await self._fetch(ids)
+            return await self._read(ids)
         finally:  # with no await in between: whoever comes from now on starts anew
             for each in ids:
                 del self._flights[each]

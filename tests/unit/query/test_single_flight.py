@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.query.flights import Flights
+from services.query.single_flight import Flights
 
 
 class Source:
