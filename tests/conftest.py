@@ -1,5 +1,6 @@
 """Fixtures that several parts of the suite share: a real PostgreSQL and a real Valkey."""
 
+import functools
 import itertools
 import signal
 from collections.abc import Generator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from httpx._transports import default as of_httpx
 from psycopg import sql
 
 from services.core.environments import Environment
@@ -20,6 +22,9 @@ pytest_plugins = ["tests.needs"]
 
 # A shell's background job ignores SIGINT, and so would every program that a test sends it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Each client of httpx reads the system's certificates anew: 20 ms, thousands of times, for http://.
+of_httpx.create_ssl_context = functools.cache(of_httpx.create_ssl_context)
 
 TEMPLATE = "template_seeded"
 ROLE_PASSWORD = "a-password-of-the-tests"

@@ -1,4 +1,4 @@
-"""Rows of control that tests of partners and keys begin without."""
+"""Rows that tests on a shared database begin without, and the seed that some begin with."""
 
 import contextlib
 from collections.abc import Generator
@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from services.core.environments import Environment
 from tests.conftest import Database
 
 EMPTY = (
@@ -31,3 +32,19 @@ def emptied(database: Database) -> Generator[psycopg.Connection[Any]]:
 def _empty(connection: psycopg.Connection[Any]) -> None:
     for statement in EMPTY:
         connection.execute(statement)
+
+
+def keep_the_seed(owner: psycopg.Connection[Any]) -> None:
+    """Copy the products of a new database, for seed_again."""
+    owner.execute("CREATE SCHEMA seed")
+    for environment in Environment:
+        owner.execute(f"CREATE TABLE seed.{environment} AS TABLE {environment}.products")
+
+
+def seed_again(owner: psycopg.Connection[Any]) -> None:
+    """Have the seed's products, and no change of them to relay."""
+    with owner.transaction():
+        owner.execute("SET LOCAL session_replication_role = replica")  # without triggers
+        for environment in Environment:
+            owner.execute(f"TRUNCATE {environment}.products, {environment}.stock_changes")
+            owner.execute(f"INSERT INTO {environment}.products TABLE seed.{environment}")

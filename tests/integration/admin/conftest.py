@@ -1,4 +1,4 @@
-"""Admin's service on a database that tests of webhooks share, emptied for each of them."""
+"""Admin's service on a database that tests share, emptied or seeded for each of them."""
 
 from collections.abc import Generator
 
@@ -10,6 +10,7 @@ from services.core.environments import Environment
 from services.local.postgres import RunningPostgres
 from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import TEMPLATE, Database
+from tests.control_rows import emptied, keep_the_seed, seed_again
 from tests.webhook_rows import WebhookRows, connect_owner
 
 SHARED = "admin_shared"
@@ -23,7 +24,10 @@ def shared(postgres: RunningPostgres) -> Database:
     )
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(clone)
-    return Database(SHARED, postgres)
+    database = Database(SHARED, postgres)
+    with connect_owner(database.owner_url) as owner:
+        keep_the_seed(owner)
+    return database
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +44,14 @@ def shared_admin(
 def shared_run(shared_admin: AdminProcess) -> CommandLine:
     """The command line on it."""
     return shared_admin.run
+
+
+@pytest.fixture
+def stocked(shared: Database) -> Generator[Database]:
+    """It as it was at first: with the seed's products, without changes, partners and audit."""
+    with emptied(shared) as owner:
+        seed_again(owner)
+        yield shared
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Any change over HTTP, with any text, has its lines in the audit log or changes nothing."""
 
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from services.admin.app import HANDLERS
 from services.core.external_text import UNFIT
 from services.domain.states import DeliveryState
-from tests.admin_process import AdminProcess, running_admin, settings_for
+from tests.admin_process import AdminProcess
 from tests.conftest import Database
 from tests.webhook_rows import WebhookRows, connect_owner
 
@@ -76,24 +75,19 @@ class World:
 
 
 @pytest.fixture
-def admin(database: Database, tmp_path: Path) -> Generator[AdminProcess]:
-    with running_admin(tmp_path, settings_for(database)) as running:
-        yield running
-
-
-@pytest.fixture
-def world(database: Database, admin: AdminProcess) -> Iterator[World]:
-    with connect_owner(database.owner_url) as owner:
+def world(shared_admin: AdminProcess, stocked: Database) -> Iterator[World]:
+    with connect_owner(stocked.owner_url) as owner:
         rows = WebhookRows(owner)
         rows.forget_the_seed()
         rows.set_stock("A", 5)
         endpoint = rows.endpoint(rows.partner("hooked"))
         event = rows.delivery(endpoint, state=DeliveryState.EXHAUSTED)
-        http = admin.client()
+        http = shared_admin.client()
         for name in NAMES:
             partner = {"name": name, "tier": "basic", "contact": f"a@{name}.example"}
             assert http.post("/partners", json=partner).status_code == 201
         yield World(http, owner, endpoint, event)
+        rows.run("DELETE FROM {env}.events")
 
 
 @dataclass(frozen=True)

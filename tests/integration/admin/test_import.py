@@ -1,6 +1,5 @@
 """The daily file: what is taken, what is refused, and what others see meanwhile."""
 
-import contextlib
 import hashlib
 import io
 import json
@@ -8,11 +7,10 @@ import os
 import random
 import threading
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from click.testing import CliRunner
@@ -29,19 +27,33 @@ from services.cli.stock import stock
 from services.core.encryption import SecretBox
 from services.core.environments import Environment
 from services.core.settings import load_settings
-from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
+from tests.admin_process import AdminProcess, CommandLine, settings_for
 from tests.conftest import Database
+from tests.integration.admin.imports import (
+    CSV,
+    OUTCOMES,
+    Owner,
+    begun,
+    changes,
+    changes_to,
+    counts,
+    imported,
+    lent,
+    lines,
+    noted,
+    present,
+)
 from tools.waiting import wait_for
-
-Owner = psycopg.Connection[Any]
-CSV = {"Content-Type": "text/csv"}
-OUTCOMES = ("changed", "unchanged", "added", "refused", "not_reached")
 
 
 @pytest.fixture
-def admin(database: Database, tmp_path: Path) -> Generator[AdminProcess]:
-    with running_admin(tmp_path, settings_for(database)) as running:
-        yield running
+def database(stocked: Database) -> Database:
+    return stocked
+
+
+@pytest.fixture
+def admin(shared_admin: AdminProcess, database: Database) -> AdminProcess:
+    return shared_admin
 
 
 @pytest.fixture
@@ -61,71 +73,6 @@ def three(owner: Owner) -> None:
     owner.execute("DELETE FROM live.products")
     owner.execute("INSERT INTO live.products VALUES ('A', 5), ('B', 5), ('C', 5)")
     owner.execute("DELETE FROM live.stock_changes")
-
-
-def present(owner: Owner) -> dict[str, int]:
-    return dict(owner.execute("SELECT product_id, quantity FROM live.products").fetchall())
-
-
-def changes(owner: Owner) -> list[tuple[Any, ...]]:
-    return owner.execute(
-        "SELECT product_id, old_quantity, new_quantity FROM live.stock_changes ORDER BY id"
-    ).fetchall()
-
-
-def noted(owner: Owner) -> list[dict[str, Any]]:
-    """Return what the audit log says of imports that ended."""
-    rows = owner.execute(
-        "SELECT after FROM control.audit WHERE action = 'stock.imported' ORDER BY id"
-    )
-    return [row[0] for row in rows]
-
-
-def begun(owner: Owner) -> dict[str, dict[str, Any]]:
-    """Return what the audit log says of imports that began, by the entry's id."""
-    rows = owner.execute(
-        "SELECT id::text, after FROM control.audit WHERE action = 'stock.import_began'"
-    )
-    return dict(rows.fetchall())
-
-
-def counts(report: Mapping[str, Any]) -> dict[str, int]:
-    return {name: report[name] for name in OUTCOMES if report[name]}
-
-
-def opened(database: Database, connection: psycopg.Connection[Any]) -> Admin:
-    given_settings = load_settings(AdminSettings, settings_for(database))
-    return Admin(given_settings, SecretBox(given_settings.master_keys), lambda: _lent(connection))
-
-
-class _lent:  # noqa: N801 -- used as a function
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.connection = connection
-
-    def __enter__(self) -> psycopg.Connection[Any]:
-        return self.connection
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def imported(
-    database: Database,
-    content: bytes,
-    *,
-    options: ImportOptions | None = None,
-    **more: Any,  # noqa: ANN401 -- of Import
-) -> ImportReport:
-    options = options or ImportOptions()
-    with psycopg.connect(database.url("admin"), autocommit=True) as connection:
-        run = Import(
-            opened(database, connection), Actor("cli:tests"), Environment.LIVE, options, **more
-        )
-        return run.run(io.BytesIO(content), "daily.csv")
-
-
-def lines(rows: Iterable[tuple[str, int]]) -> bytes:
-    return "".join(f"{product_id},{quantity}\n" for product_id, quantity in rows).encode()
 
 
 @pytest.mark.usefixtures("three")
@@ -172,26 +119,6 @@ def test_the_audit_log_has_a_line_of_the_beginning_and_one_of_the_end(
     assert (beginning["file"], beginning["read"], end["changed"]) == ("daily.csv", 2, 1)
 
 
-def test_an_import_that_is_killed_leaves_the_line_of_its_beginning(
-    admin: AdminProcess, owner: Owner
-) -> None:
-    content = lines((f"NEW-{number:05}", 9_999) for number in range(20_000))
-
-    def post() -> None:
-        with contextlib.suppress(httpx.TransportError):
-            admin.client(timeout=30).post(
-                "/live/stock/import?add=true&file_name=daily.csv", content=content, headers=CSV
-            )
-
-    thread = threading.Thread(target=post)
-    thread.start()
-    wait_for(lambda: changes_to(owner, 9_999) > 0, "the import has begun")
-    admin.running.process.kill()
-    thread.join(timeout=30)
-    assert [entry["file"] for entry in begun(owner).values()] == ["daily.csv"]
-    assert noted(owner) == []
-
-
 @pytest.mark.usefixtures("three")
 def test_a_file_whose_name_is_not_utf8_is_refused_before_anything_is_changed(
     run: CommandLine, owner: Owner, tmp_path: Path
@@ -205,15 +132,15 @@ def test_a_file_whose_name_is_not_utf8_is_refused_before_anything_is_changed(
 
 def test_imports_leave_connections_for_others_while_they_wait(database: Database) -> None:
     """A run that sleeps between two batches has given its connection back."""
-    lent: list[bool] = []
+    out: list[bool] = []
 
-    class Lending(_lent):
+    class Lending(lent):
         def __enter__(self) -> psycopg.Connection[Any]:
-            lent.append(True)
+            out.append(True)
             return super().__enter__()
 
         def __exit__(self, *_: object) -> None:
-            lent.pop()
+            out.pop()
 
     given = load_settings(AdminSettings, settings_for(database))
     with psycopg.connect(database.url("admin"), autocommit=True) as connection:
@@ -224,8 +151,8 @@ def test_imports_leave_connections_for_others_while_they_wait(database: Database
             Actor("cli:tests"),
             Environment.LIVE,
             ImportOptions(add=True),
-            stopping=lambda: held.append(len(lent)) or False,
-            sleep=lambda _seconds: held.append(len(lent)),
+            stopping=lambda: held.append(len(out)) or False,
+            sleep=lambda _seconds: held.append(len(out)),
         )
         run.run(io.BytesIO(lines((f"NEW-{number}", 1) for number in range(1_200))), "daily.csv")
     assert held == [0] * 6
@@ -487,32 +414,6 @@ def test_a_rate_that_is_none_is_refused(shared_admin: AdminProcess, rate: str) -
     assert "`rate` must be a whole number from 1" in answer.json()["message"]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
-def test_a_service_that_ends_lets_an_import_end_in_order(
-    admin: AdminProcess, owner: Owner, accept: str
-) -> None:
-    """It would take 15 s; the service drains for 8 s, then the import notes how far it came."""
-    content = lines((f"NEW-{number:05}", 9_999) for number in range(60_000))
-
-    def post() -> None:
-        with contextlib.suppress(httpx.TransportError):
-            admin.client(timeout=30).post(
-                "/live/stock/import?add=true", content=content, headers={**CSV, "Accept": accept}
-            )
-
-    thread = threading.Thread(target=post)
-    thread.start()
-    wait_for(lambda: changes_to(owner, 9_999) > 0, "the import has begun")
-    admin.running.process.terminate()
-    thread.join(timeout=30)
-    wait_for(lambda: len(noted(owner)) == 1, "the import is in the audit log")
-    [entry] = noted(owner)
-    assert entry["broken_off"] == "the program is ending"
-    assert entry["added"] + entry["not_reached"] == 60_000
-    assert len(present(owner)) == 5_000 + entry["added"]
-
-
 @pytest.mark.usefixtures("three")
 def test_a_refused_import_with_json_is_an_error_of_the_one_shape(
     run: CommandLine, tmp_path: Path
@@ -536,22 +437,6 @@ def test_progress_is_lines_of_json_where_nobody_looks(
     progress = [json.loads(line) for line in result.stderr.splitlines()]
     assert progress
     assert {(each["total"], each["of"]) for each in progress} == {(2_000, "lines")}
-
-
-def test_an_import_whose_admin_is_killed_says_that_it_may_be_done(
-    run: CommandLine, admin: AdminProcess, owner: Owner, tmp_path: Path
-) -> None:
-    (tmp_path / "f.csv").write_bytes(lines((f"NEW-{number:05}", 9_000) for number in range(20_000)))
-
-    def kill_once_begun() -> None:
-        wait_for(lambda: changes_to(owner, 9_000) > 0, "the import has begun")
-        admin.running.process.kill()
-
-    killer = threading.Thread(target=kill_once_begun)
-    killer.start()
-    result = run(f"stock import {tmp_path}/f.csv --env live --add")
-    killer.join(timeout=30)
-    assert (result.exit_code, "look in the audit log" in result.stderr) == (4, True), result.stderr
 
 
 def test_a_report_names_the_first_thousand_refused_lines(database: Database) -> None:
@@ -673,59 +558,6 @@ def test_a_run_that_breaks_off_says_how_far_it_came_and_can_be_run_again(
     )
     again = imported(database, content)
     assert (again.changed, again.unchanged) == (700, 500)
-
-
-@contextlib.contextmanager
-def connections_killed_once_begun(owner: Owner) -> Generator[None]:
-    """End all sessions of admin as soon as an import has changed something."""
-    kill = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE usename = 'admin' AND datname = current_database()"
-    )
-
-    def kill_once_begun() -> None:
-        while not changes_to(owner, 9_000):
-            time.sleep(0.002)
-        owner.execute(kill)
-
-    killer = threading.Thread(target=kill_once_begun, daemon=True)
-    killer.start()
-    yield
-    killer.join(timeout=10)
-
-
-def test_an_import_that_loses_postgresql_says_how_far_it_came(
-    run: CommandLine, owner: Owner, tmp_path: Path
-) -> None:
-    ids = sorted(present(owner))[:2_000]
-    (tmp_path / "f.csv").write_bytes(lines((product_id, 9_000) for product_id in ids))
-    with connections_killed_once_begun(owner):
-        result = run(f"stock import {tmp_path}/f.csv --env live --rate 1000")
-    assert result.exit_code == 4, result.output
-    assert "broken off" in result.stderr
-    [entry] = noted(owner)
-    assert "terminating connection" in entry["broken_off"]
-    assert entry["not_reached"] > 0
-    again = run.json(f"stock import {tmp_path}/f.csv --env live")
-    assert again["changed"] + again["unchanged"] == 2_000
-    assert again["unchanged"] >= 500
-
-
-def test_an_end_that_cannot_be_noted_is_said(database: Database, owner: Owner) -> None:
-    content = lines((product_id, 9_000) for product_id in sorted(present(owner))[:2_000])
-    with (
-        connections_killed_once_begun(owner),
-        pytest.raises(BrokenOffError, match="audit log has only the beginning of this run"),
-    ):
-        imported(database, content, options=ImportOptions(rate=1_000))
-    assert (len(begun(owner)), noted(owner)) == (1, [])
-
-
-def changes_to(owner: Owner, quantity: int) -> int:
-    rows = owner.execute(
-        "SELECT count(*) FROM live.stock_changes WHERE new_quantity = %s", [quantity]
-    ).fetchall()
-    return int(rows[0][0])
 
 
 def test_changes_are_spread_over_time_so_that_others_do_not_wait_behind_them(

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from pwd import getpwuid
 from typing import Any
 
@@ -17,8 +16,7 @@ import pytest
 from services.admin.keys.changes import OVERLAP
 from services.admin.keys.rows import NewKey
 from services.domain.key_form import is_well_formed
-from services.local.children import free_port
-from tests.admin_process import AdminProcess, CommandLine, running_admin, settings_for
+from tests.admin_process import AdminProcess, CommandLine
 from tests.conftest import Database
 from tests.control_rows import emptied
 
@@ -469,21 +467,6 @@ def test_the_command_line_refuses_in_words_and_by_exit_code(
 ) -> None:
     result = run(line.replace("KEY", made(http)["key"]["id"]))
     assert (result.exit_code, words in result.stderr) == (exit_code, True), result.output
-
-
-def test_a_node_that_is_away_is_exit_code_3_and_the_key_is_shown_all_the_same(
-    database: Database, tmp_path: Path
-) -> None:
-    node = f"http://127.0.0.1:{free_port()}"
-    with running_admin(tmp_path, settings_for(database, KONG_ADMIN_URLS=node)) as admin:
-        run = admin.run
-        run("partners create techmart --tier premium --contact a@b.example")
-        result = run("keys create techmart --env live")
-        assert (result.exit_code, is_well_formed(result.stdout.strip())) == (3, True)
-        assert f"{node}  away: no answer" in result.stderr
-        result = run("keys create techmart --env live --json")
-    assert result.exit_code == 3
-    assert f'"url":"{node}"' in result.stdout
 
 
 def test_a_new_key_is_not_told_by_its_representation() -> None:

@@ -15,6 +15,7 @@ from services.admin.changes import Change
 from services.admin.partners.changes import create_partner
 from services.admin.tokens.rows import Role
 from services.core.encryption import SecretBox
+from services.domain.key_form import is_well_formed
 from services.local.children import free_port
 from tests.admin_process import MASTER_KEY, AdminProcess, CommandLine, running_admin, settings_for
 from tests.conftest import Database
@@ -394,6 +395,7 @@ def test_a_broken_kong_yml_stops_no_suspension_and_no_key(
         assert suspended.json()["partner"]["state"] == "suspended"
 
 
+@pytest.mark.long
 def test_with_a_broken_kong_yml_a_change_is_done_and_the_report_says_what_is_not(
     database: Database, tmp_path: Path
 ) -> None:
@@ -418,18 +420,26 @@ def test_with_a_broken_kong_yml_a_change_is_done_and_the_report_says_what_is_not
     )
 
 
-def test_a_change_answers_with_what_each_node_runs(database: Database, tmp_path: Path) -> None:
+def test_a_change_answers_with_what_each_node_runs_and_shows_its_key_all_the_same(
+    database: Database, tmp_path: Path
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
     with StubNode() as node:
-        away = f"http://127.0.0.1:{free_port()}"
         settings = settings_for(database, KONG_ADMIN_URLS=f"{node.url},{away}")
         with running_admin(tmp_path, settings) as admin:
             http = admin.client()
             created(http)
             made = http.post("/partners/techmart/keys", json={"environment": "live"}).json()
+            typed = admin.run("keys create techmart --env live")
+            as_json = admin.run("keys create techmart --env live --json")
     by_url = {report["url"]: report for report in made["gateway"]}
     assert (by_url[node.url]["state"], by_url[node.url]["error"]) == ("current", None)
     assert by_url[away]["state"] == "away"
     assert by_url[away]["error"]
+    assert (typed.exit_code, is_well_formed(typed.stdout.strip())) == (3, True)
+    assert f"{away}  away: no answer" in typed.stderr
+    assert as_json.exit_code == 3
+    assert f'"url":"{away}"' in as_json.stdout
 
 
 def test_the_command_line_does_the_same(http: httpx.Client, run: CommandLine) -> None:

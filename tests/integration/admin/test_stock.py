@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,15 +15,19 @@ from services.core.database import use_environment
 from services.core.encryption import SecretBox
 from services.core.environments import Environment
 from services.core.http.bodies import BODY_LIMIT
-from tests.admin_process import MASTER_KEY, AdminProcess, CommandLine, running_admin, settings_for
+from tests.admin_process import MASTER_KEY, AdminProcess, CommandLine
 from tests.conftest import Database
 from tools.waiting import wait_for
 
 
 @pytest.fixture
-def admin(database: Database, tmp_path: Path) -> Generator[AdminProcess]:
-    with running_admin(tmp_path, settings_for(database)) as running:
-        yield running
+def database(stocked: Database) -> Database:
+    return stocked
+
+
+@pytest.fixture
+def admin(shared_admin: AdminProcess, database: Database) -> AdminProcess:
+    return shared_admin
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from services.admin.gateway import store
 from services.admin.gateway.status import read_status
 from services.local.children import free_port
-from tests.admin_process import AdminProcess, running_admin
+from tests.admin_process import AdminProcess, CommandLine, running_admin
 from tests.integration.admin.gateway.conftest import Gateway
 from tests.integration.admin.gateway.real_nodes import RealNode
 from tests.integration.admin.gateway.stub_nodes import StubNode
@@ -108,10 +108,9 @@ def test_publish_of_a_broken_file_tells_its_faults_and_what_was_sent(
     assert run("gateway render").exit_code == 1
 
 
-def test_without_nodes_each_command_says_so(admin_of: StartAdmin) -> None:
-    run = admin_of().run
+def test_without_nodes_each_command_says_so(shared_run: CommandLine) -> None:
     for command in ("publish", "status", "diff"):
-        result = run(f"gateway {command}")
+        result = shared_run(f"gateway {command}")
         assert result.exit_code == 3, command
         assert "KONG_ADMIN_URLS names no node" in result.stderr
 

@@ -57,7 +57,9 @@ def revoke(admin: AdminProcess, key: NewKey, nodes: list[RealNode]) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_key_is_revoked_through_either_admin_while_the_other_one_is_away(
     gateway: Gateway, nodes: list[RealNode], admins: list[AdminProcess], how: signal.Signals
 ) -> None:
