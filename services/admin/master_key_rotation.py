@@ -11,13 +11,14 @@ from uuid import UUID
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.admin.audit.rows import Actor
 from services.admin.changes import Admin, Change
 from services.core.database import use_environment
 from services.core.encryption import MasterKeyError, SecretBox
 from services.core.environments import Environment
+from services.core.rows import struct_row
 from services.domain.endpoint_secrets import endpoint_secrets_in_use
 
 BATCH = 500  # secrets read at once; encrypting one again and writing it takes about 0.7 ms
@@ -232,7 +233,7 @@ def batches(connection: Connection[TupleRow], place: Place) -> Iterator[Sequence
     while True:
         values = {"after": after, "batch": BATCH}
         with _at(connection, place):
-            cursor = connection.cursor(row_factory=class_row(_Row))
+            cursor = connection.cursor(row_factory=struct_row(_Row))
             rows = cursor.execute(place.select_batch, values).fetchall()
         if not rows:
             return

@@ -9,13 +9,14 @@ from uuid import UUID
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.admin.changes import Change
 from services.admin.deliveries.rows import Key, read_delivery
 from services.admin.endpoints import rows as endpoints
 from services.admin.refusals import ConflictError
 from services.core.environments import Environment
+from services.core.rows import struct_row
 from services.domain.redelivery import REPLAY, RETRY, Replayed, replay_values, retry_values
 from services.domain.states import DeliveryState, EndpointState, PartnerState
 
@@ -51,7 +52,7 @@ def replay_endpoint(
     _require_sendable(change.connection, environment, endpoint_id)
     change.connection.execute(REPLAY_STATEMENT_TIMEOUT)
     values = replay_values(endpoint_id, since, include_delivered=include_delivered)
-    cursor = change.connection.cursor(row_factory=class_row(Replayed))
+    cursor = change.connection.cursor(row_factory=struct_row(Replayed))
     replayed = cursor.execute(REPLAY, values).fetchone()
     assert replayed is not None  # noqa: S101 -- an aggregate is always one row
     after = {

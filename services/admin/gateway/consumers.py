@@ -5,9 +5,10 @@ from uuid import UUID, uuid5
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.core.environments import Environment
+from services.core.rows import struct_row
 from services.domain.states import PartnerState
 from services.policy.render import Consumer, Key
 
@@ -41,7 +42,7 @@ ORDER BY partners.name, environment, api_keys.id
 
 def read_consumers(connection: Connection[TupleRow], box: Opener) -> list[Consumer]:
     """Return one consumer for each partner and environment with a working key."""
-    rows = connection.cursor(row_factory=class_row(_Row)).execute(SELECT_WORKING_KEYS).fetchall()
+    rows = connection.cursor(row_factory=struct_row(_Row)).execute(SELECT_WORKING_KEYS).fetchall()
     keys: dict[tuple[str, str], list[Key]] = {}
     first: dict[tuple[str, str], _Row] = {}
     for row in rows:

@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.admin.gateway.node_sync import Desired, NodeReport, NodeState
+from services.core.rows import struct_row
 from services.schema.locks import PUBLISHING
 
 
@@ -28,7 +29,7 @@ FROM control.gateway_revision
 
 def read_version(connection: Connection[TupleRow]) -> Version:
     """Return the version of the partners and keys of now."""
-    cursor = connection.cursor(row_factory=class_row(Version))
+    cursor = connection.cursor(row_factory=struct_row(Version))
     found = cursor.execute(READ_VERSION).fetchone()
     assert found is not None  # noqa: S101 -- the migration's one row
     return found
@@ -86,9 +87,9 @@ FROM control.gateway_nodes WHERE url = ANY(%(urls)s)
 
 def read_nodes(connection: Connection[TupleRow], urls: Sequence[str]) -> dict[str, NodeRow]:
     """Return the rows of these nodes, as far as there are any."""
-    cursor = connection.cursor(row_factory=class_row(NodeRow))
+    cursor = connection.cursor(row_factory=struct_row(NodeRow))
     rows = cursor.execute(READ_NODES, {"urls": list(urls)}).fetchall()
-    return {row.url: msgspec.structs.replace(row, state=NodeState(row.state)) for row in rows}
+    return {row.url: row for row in rows}
 
 
 # `ago` is how many seconds ago the look was: one clock, PostgreSQL's, for all who compare.
@@ -150,7 +151,7 @@ FROM control.gateway_publisher
 
 def read_publisher(connection: Connection[TupleRow]) -> Publisher | None:
     """Return the admin service that last published, as it last said."""
-    return connection.cursor(row_factory=class_row(Publisher)).execute(READ_PUBLISHER).fetchone()
+    return connection.cursor(row_factory=struct_row(Publisher)).execute(READ_PUBLISHER).fetchone()
 
 
 WRITE_PUBLISHER = """

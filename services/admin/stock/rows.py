@@ -5,7 +5,7 @@ The schema's triggers number and note every change; readers and partners learn o
 
 import msgspec
 from psycopg import Connection, Cursor, errors
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow
 
 from services.admin.changes import Change
 from services.admin.pages import Listing, Page, listing
@@ -14,6 +14,7 @@ from services.admin.stock.visible import check_visible
 from services.core.environments import Environment
 from services.core.errors import PartnerError
 from services.core.http.inputs import check_product_id
+from services.core.rows import struct_row
 from services.domain.stock import (
     LOW_STOCK_MAXIMUM,
     PRODUCT_ID_RULE,
@@ -59,7 +60,7 @@ WHERE product_id = %(product_id)s
 def get_stock(connection: Connection[TupleRow], environment: Environment, product_id: str) -> Item:
     """Return a product's item. Raises InvalidError, NotFoundError."""
     check_id(product_id)
-    cursor = connection.cursor(row_factory=class_row(ProductRow))
+    cursor = connection.cursor(row_factory=struct_row(ProductRow))
     row = cursor.execute(SELECT_ONE, {"product_id": product_id}).fetchone()
     if row is None:
         raise _no_product(environment, product_id)
@@ -90,7 +91,7 @@ def _upsert(change: Change, product_id: str, quantity: int) -> SetRow:
     for _ in range(SET_TRIES):
         try:
             with change.connection.transaction():
-                cursor = change.connection.cursor(row_factory=class_row(SetRow))
+                cursor = change.connection.cursor(row_factory=struct_row(SetRow))
                 row = cursor.execute(SET_STOCK, values).fetchone()
         except errors.SerializationFailure:
             continue  # the product was removed at the same time: it is added again
@@ -111,7 +112,7 @@ RETURNING product_id, quantity, updated_at, version
 def remove_stock(change: Change, environment: Environment, product_id: str) -> Item:
     """Remove a product; return it as it was. Raises InvalidError, NotFoundError."""
     check_id(product_id)
-    cursor = change.connection.cursor(row_factory=class_row(ProductRow))
+    cursor = change.connection.cursor(row_factory=struct_row(ProductRow))
     row = cursor.execute(DELETE_ONE, {"product_id": product_id}).fetchone()
     if row is None:
         raise _no_product(environment, product_id)
@@ -149,7 +150,7 @@ def list_stock(connection: Connection[TupleRow], wanted: StockFilter, page: Page
         "after": page.after,
         "limit": page.limit + 1,
     }
-    cursor: Cursor[ProductRow] = connection.cursor(row_factory=class_row(ProductRow))
+    cursor: Cursor[ProductRow] = connection.cursor(row_factory=struct_row(ProductRow))
     rows = cursor.execute(SELECT_PAGE, values).fetchall()
     return listing([row.item for row in rows], page, lambda item: item.product_id)
 

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import msgspec
 from psycopg import Connection
-from psycopg.rows import class_row
 
+from services.core.rows import struct_row
 from services.webhooks.queue import Lane
 from services.webhooks.words import Simulation
 
@@ -136,7 +136,7 @@ class Claims:
             "hanging": HANGING,
             "slow": self._lane is Lane.SLOW,
         }
-        cursor = connection.cursor(row_factory=class_row(Claim))
+        cursor = connection.cursor(row_factory=struct_row(Claim))
         claim = cursor.execute(CLAIM, values).fetchone()
         if claim is None or claim.simulation is None:
             return claim

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import class_row
 
+from services.core.rows import struct_row
 from services.webhooks.sessions import Session
 from services.webhooks.words import MailKind
 
@@ -57,7 +57,7 @@ CROSS JOIN LATERAL (
 
 def claim(session: Session) -> Mail | None:
     """Claim the mail that has been due for longest; it comes back after its lease."""
-    cursor = session.cursor(row_factory=class_row(Mail))
+    cursor = session.cursor(row_factory=struct_row(Mail))
     return cursor.execute(CLAIM, {"lease": LEASE}).fetchone()
 
 

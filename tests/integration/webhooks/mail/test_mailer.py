@@ -72,6 +72,9 @@ def test_a_mail_is_sent_once_to_the_partners_contact(
     text = message.get_content()
     assert f"/partner/v1/webhooks/{endpoint}/replay" in text
     assert "https://hooks.techmart.example/stock" in text
+    # The steps are those of its kind.
+    assert ("?state=exhausted" in text) == (kind != MailKind.ENDPOINT_GONE)
+    assert ("/ping" in text) == (kind != MailKind.INCIDENT_CLOSED)
 
 
 def test_a_mail_that_we_cannot_write_is_a_fault_of_ours_and_holds_up_no_other(
