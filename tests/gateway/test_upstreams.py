@@ -153,7 +153,7 @@ def test_a_target_that_is_back_gets_requests_again(site: Site) -> None:
 def test_a_target_that_leaves_gets_no_new_requests_though_it_serves(site: Site) -> None:
     leaving, left = site.targets
     leaving.send(signal.SIGUSR1)
-    wait_for(lambda: site.asked(10) == {left.port: 10}, "no requests to the one that leaves", 3)
+    wait_for(lambda: site.asked(10) == {left.port: 10}, "no requests to the one that leaves")
 
 
 def test_without_a_target_callers_are_told_that_the_service_is_not_available(site: Site) -> None:
