@@ -28,6 +28,7 @@ from services.admin.changes import Change
 from services.admin.gateway.desired import DesiredReader
 from services.admin.settings import AdminSettings
 from services.admin.tokens.rows import Role, create_token
+from services.core.database import use_environment
 from services.core.encryption import SecretBox, make_master_key
 from services.core.environments import Environment
 from services.domain.key_form import fingerprint, make_api_key, shown_part
@@ -110,9 +111,9 @@ def fill(url: str, box: SecretBox, partners: int) -> list[str]:
                 if environment is Environment.LIVE:
                     live.append(key)
         for environment in Environment:
+            use_environment(connection, environment)
             connection.execute(
-                f"INSERT INTO {environment}.partners"  # pyright: ignore[reportArgumentType]
-                " SELECT id, name, contact, state FROM control.partners"
+                "INSERT INTO partners SELECT id, name, contact, state FROM control.partners"
             )
         connection.commit()
         connection.autocommit = True

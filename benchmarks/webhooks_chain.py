@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from tools.chain import API, BACKGROUND, ENVIRONMENT, STOCK_ROLE, Chain, running_chain
+from tools.chain import API, BACKGROUND, STOCK_ROLE, Chain, running_chain
 from tools.receiver import Behaviour
 from tools.receiver_process import Receiver, running_receiver
 from tools.waiting import wait_for
@@ -17,11 +17,11 @@ ENDPOINTS_OF_A_PARTNER = 10
 PRODUCTS = 1_000
 QUIET_WITHIN = 60.0  # seconds
 
-INSERT = f"""
-INSERT INTO {ENVIRONMENT}.products (product_id, quantity)
+INSERT = """
+INSERT INTO sandbox.products (product_id, quantity)
 SELECT 'BENCH-' || number, 100 FROM generate_series(0, %s - 1) AS number
 """
-TO_RELAY = f"SELECT count(*) FROM {ENVIRONMENT}.stock_changes WHERE NOT relayed"
+TO_RELAY = "SELECT count(*) FROM sandbox.stock_changes WHERE NOT relayed"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _register(
 ) -> str:
     name = f"partner-{number // ENDPOINTS_OF_A_PARTNER}"
     if number % ENDPOINTS_OF_A_PARTNER == 0:
-        statement = f"INSERT INTO {ENVIRONMENT}.partners VALUES (%s, %s, 'a@b.example', 'active')"
+        statement = "INSERT INTO sandbox.partners VALUES (%s, %s, 'a@b.example', 'active')"
         with chain.owner() as owner:
             owner.execute(statement, [uuid4(), name])
     body = {"url": receiver.url(number), "events": [EVENT]}

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 import psycopg
 
 from benchmarks.webhooks_chain import PRODUCTS, Bench
-from tools.chain import ENVIRONMENT
 from tools.percentile import percentile
 from tools.receiver import Receipt
 
-CHANGE = f"""
-UPDATE {ENVIRONMENT}.products SET quantity = quantity + %s WHERE product_id = %s RETURNING version
+CHANGE = """
+UPDATE sandbox.products SET quantity = quantity + %s WHERE product_id = %s RETURNING version
 """
 WARM_UP = 5.0  # seconds that are not measured: connections open, caches fill
 LATE = 30.0  # seconds to wait for what is still missing at the end

@@ -14,18 +14,17 @@ import psycopg
 
 from benchmarks.webhooks_bare import Task
 from benchmarks.webhooks_chain import QUIET_WITHIN, Bench, count
-from tools.chain import ENVIRONMENT
 from tools.receiver import Receipt
 from tools.waiting import wait_for
 
 DRAINED_WITHIN = 120.0  # seconds
 
-CHANGE_MANY = f"""
-UPDATE {ENVIRONMENT}.products SET quantity = quantity + 1
+CHANGE_MANY = """
+UPDATE sandbox.products SET quantity = quantity + 1
 WHERE product_id IN (SELECT 'BENCH-' || number FROM generate_series(0, %s - 1) AS number)
 """
-PENDING = f"SELECT count(*) FROM {ENVIRONMENT}.deliveries WHERE state = 'pending'"
-UNFINISHED = f"SELECT count(*) FROM {ENVIRONMENT}.deliveries WHERE state <> 'delivered'"
+PENDING = "SELECT count(*) FROM sandbox.deliveries WHERE state = 'pending'"
+UNFINISHED = "SELECT count(*) FROM sandbox.deliveries WHERE state <> 'delivered'"
 
 
 class Round(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 
-from tools.chain import API, ENVIRONMENT, POSTGRES, PROGRAMS, VALKEY, Chain
+from tools.chain import API, POSTGRES, PROGRAMS, VALKEY, Chain
 
 AWAY = (0.1, 1.0)  # seconds between a kill and the new start
 BETWEEN = (0.5, 2.5)  # seconds from a start to the next kill
@@ -24,8 +24,8 @@ TOGETHER = (
 )
 
 # Those of the worker: endpoints in the slow lane are the slow worker's.
-SENDING = f"""
-SELECT count(*) FROM {ENVIRONMENT}.deliveries JOIN {ENVIRONMENT}.endpoints ON id = endpoint_id
+SENDING = """
+SELECT count(*) FROM sandbox.deliveries JOIN sandbox.endpoints ON id = endpoint_id
 WHERE deliveries.state = 'sending' AND coalesce(slow_until <= now(), true)
 """
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from tests.chaos.comparison import Subscription
-from tools.chain import ENVIRONMENT, Chain
+from tools.chain import Chain
 from tools.receiver import NO_ANSWER, Behaviour
 from tools.receiver_process import Receiver
 
@@ -51,7 +51,7 @@ class Partners:
 
     def add_to_database(self) -> None:
         """Make the partners known, as admin does."""
-        statement = f"INSERT INTO {ENVIRONMENT}.partners VALUES (%s, %s, %s, 'active')"
+        statement = "INSERT INTO sandbox.partners VALUES (%s, %s, %s, 'active')"
         with self._chain.owner() as owner:
             for name in NAMES:
                 owner.execute(statement, [uuid4(), name, f"ops@{name}.example"])

@@ -30,7 +30,7 @@ from tests.chaos.comparison import (
 from tests.chaos.director import Director, Kill
 from tests.chaos.partners import ENDPOINTS, LATE, ROTATED, Partners
 from tests.chaos.writers import Confirmed, Writers
-from tools.chain import ENVIRONMENT, PARTS, Chain, running_chain
+from tools.chain import PARTS, Chain, running_chain
 from tools.receiver import Receipt
 from tools.receiver_process import Receiver, running_receiver
 from tools.waiting import wait_for
@@ -45,19 +45,19 @@ SETTINGS = {
 LOOK_EVERY = 0.2  # seconds between two looks at the tables
 WRITTEN_WITHIN = 180.0  # seconds from the last kill; that many changes take 110 in all
 
-UNFINISHED = f"""
-SELECT (SELECT count(*) FROM {ENVIRONMENT}.stock_changes WHERE NOT relayed),
-    (SELECT count(*) FROM {ENVIRONMENT}.deliveries
+UNFINISHED = """
+SELECT (SELECT count(*) FROM sandbox.stock_changes WHERE NOT relayed),
+    (SELECT count(*) FROM sandbox.deliveries
         WHERE state IN ('pending', 'sending', 'retrying'))
 """
-CHANGES = f"""
+CHANGES = """
 SELECT product_id, old_quantity, new_quantity, version, extract(epoch FROM changed_at)::float8
-FROM {ENVIRONMENT}.stock_changes ORDER BY id
+FROM sandbox.stock_changes ORDER BY id
 """
-STOCK = f"SELECT product_id, version, quantity FROM {ENVIRONMENT}.products"
-STATES = f"SELECT state, count(*) FROM {ENVIRONMENT}.deliveries GROUP BY state"
-OUTCOMES = f"SELECT outcome, count(*) FROM {ENVIRONMENT}.attempts GROUP BY outcome"
-MAILS = f"SELECT count(*) FROM {ENVIRONMENT}.mails"
+STOCK = "SELECT product_id, version, quantity FROM sandbox.products"
+STATES = "SELECT state, count(*) FROM sandbox.deliveries GROUP BY state"
+OUTCOMES = "SELECT outcome, count(*) FROM sandbox.attempts GROUP BY outcome"
+MAILS = "SELECT count(*) FROM sandbox.mails"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 from psycopg import Connection
 
-from tools.chain import ENVIRONMENT, STOCK_ROLE, Chain
+from tools.chain import STOCK_ROLE, Chain
 
 PRODUCTS = [f"CHAOS-{number:03}" for number in range(200)]
 AGAIN = 0.1  # seconds until the next try when something is away
@@ -162,20 +162,20 @@ def quantity(chance: random.Random) -> int:
     return chance.choice((0, 0, chance.randint(1, 10), chance.randint(1, 10), 11, 15, 60, 400))
 
 
-UPSERT = f"""
-INSERT INTO {ENVIRONMENT}.products AS product (product_id, quantity) VALUES (%s, %s)
+UPSERT = """
+INSERT INTO sandbox.products AS product (product_id, quantity) VALUES (%s, %s)
 ON CONFLICT (product_id) DO UPDATE SET quantity = excluded.quantity
     WHERE product.quantity <> excluded.quantity
 RETURNING product_id, version, quantity
 """
-UPDATE = f"""
-UPDATE {ENVIRONMENT}.products SET quantity = %s WHERE product_id = %s AND quantity <> %s
+UPDATE = """
+UPDATE sandbox.products SET quantity = %s WHERE product_id = %s AND quantity <> %s
 RETURNING product_id, version, quantity
 """
-REMOVE = f"DELETE FROM {ENVIRONMENT}.products WHERE product_id = %s"
+REMOVE = "DELETE FROM sandbox.products WHERE product_id = %s"
 STAGE = "CREATE TEMP TABLE IF NOT EXISTS staging (product_id text, quantity integer)"
-UPDATE_FROM = f"""
-UPDATE {ENVIRONMENT}.products AS product SET quantity = staging.quantity
+UPDATE_FROM = """
+UPDATE sandbox.products AS product SET quantity = staging.quantity
 FROM staging WHERE staging.product_id = product.product_id AND product.quantity <> staging.quantity
 RETURNING product.product_id, product.version, product.quantity
 """
