@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
 
 def cases(site: Site) -> list[Case]:
-    """Return what is measured."""
+    """Return the cases to measure."""
 
     def hang_postgres() -> None:
         site.signal_postgres(signal.SIGSTOP)

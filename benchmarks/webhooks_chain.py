@@ -34,7 +34,7 @@ class Bench:
 
     @property
     def stock_url(self) -> str:
-        """The database's address for whoever changes stock."""
+        """The database address of the role that writes stock."""
         return self.chain.postgres.url(STOCK_ROLE)
 
 

@@ -45,7 +45,7 @@ class Latencies:
 
 
 def measure(bench: Bench, healthy: Sequence[int], *, rate: float, seconds: float) -> Latencies:
-    """Make changes at a steady rate and see when each healthy endpoint was told of each."""
+    """Make changes at a steady rate and note when each healthy endpoint receives each of them."""
     _change(bench, rate=rate, seconds=WARM_UP)
     committed_at = _change(bench, rate=rate, seconds=seconds)
     wanted = set(healthy)
@@ -55,7 +55,7 @@ def measure(bench: Bench, healthy: Sequence[int], *, rate: float, seconds: float
         if len(first) == len(committed_at) * len(wanted) or time.monotonic() > deadline:
             break
         time.sleep(0.5)
-    # A receipt can be there before the writer was told that its commit is done.
+    # A receipt can be there before the writer knows that its commit is done.
     seen = [max(0.0, at - committed_at[version]) for (_, version), at in first.items()]
     return Latencies(len(committed_at), seconds, len(wanted), seen)
 
